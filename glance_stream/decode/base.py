@@ -1,0 +1,50 @@
+"""What a decoder is, and the limits it works within.
+
+A decoder pulls compressed bytes from a reader and fills the caller's buffer with decoded ones, so that the size of the caller's
+buffer bounds what it produces: a decompression bomb can't make it allocate. The end of data is reported only after the trailer
+has been verified and the compressed stream is known to hold nothing more.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+
+class CompressedReader(Protocol):
+    """The compressed side."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Up to ``size`` bytes, at least one; b'' only at the end of a complete stream. Raises SourceError, LaneStopped."""
+
+
+@dataclass(frozen=True)
+class DecodeLimits:
+    """What an untrusted stream may cost.
+
+    max_size: decoded bytes (Glance's `image_size_cap`, 1 TiB). max_ratio: decoded over compressed bytes, looked at once
+    ``ratio_grace`` bytes have been decoded, so that small images of zeros pass. max_memory: bytes of window or dictionary that
+    a decoder may have to hold (`zstd -d` and `xz -9` need at most this by default).
+    """
+
+    max_size: int = 1 << 40
+    max_ratio: int = 10_000
+    ratio_grace: int = 1 << 30
+    max_memory: int = 128 << 20
+
+
+class Decoder(ABC):
+    """One compressed stream being decoded. Blocking; used by one thread."""
+
+    format: ClassVar[str]
+
+    @abstractmethod
+    def readinto(self, view: memoryview) -> int:
+        """Decode up to ``len(view)`` bytes into ``view``; 0 only when the stream was complete, verified and had nothing after it.
+
+        Raises DecodeError (truncated, corrupt, trailing garbage), LimitExceeded, and what the reader raises.
+        """
+
+    def close(self) -> None:
+        """Let memory go. May be called twice."""

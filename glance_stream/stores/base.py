@@ -1,0 +1,119 @@
+"""What a store is: the contract that every store type keeps and the conformance suite checks.
+
+The life of a write::
+
+    writer = await store.open_writer(image_id, size_hint)   # nothing visible; Duplicate if the image is already there
+    lane = writer.attach(ring); writer.drain(lane)          # or writer.write(view) again and again
+    await writer.flush(size)                                # phase 1: everything durable, still invisible
+    location = await writer.commit(size, digests)           # phase 2: visible, all at once; ends the writer even on error
+    await writer.abort()                                    # instead of, or after, any of the above: removes every trace
+
+Nothing is visible under the image's name before ``commit``. Coroutines run on the event loop and must not block it; ``drain``
+and ``write`` run on the lane's own thread and may block.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from glance_stream.chunker import Lane, Ring
+from glance_stream.model import Location
+from glance_stream.sources.base import Source
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What stores differ in, as data.
+
+    read_only: no image can be written or deleted here.
+    needs_size: a writer can't be opened without a size hint.
+    thin: zero runs can be left out of what is stored.
+    """
+
+    read_only: bool = False
+    needs_size: bool = False
+    thin: bool = False
+
+
+@dataclass(frozen=True)
+class ObjectStat:
+    """What a store says of an object without reading it. Size in bytes."""
+
+    size: int
+
+
+class Writer(ABC):
+    """One image on its way into one store.
+
+    ``trace`` names what this writer may leave behind if the process dies now: `Store.discard(trace)` removes it. It is known
+    before the first byte, holds no credential, and is recorded by whoever must be able to recover.
+    """
+
+    trace: str
+
+    def attach(self, ring: Ring) -> Lane:
+        """The lane that feeds this writer. A store with a native write path returns its own kind of lane."""
+        return ring.lane()
+
+    def drain(self, lane: Lane) -> None:
+        """Write the whole stream from the lane. Raises StoreError; LaneStopped when the stream is not complete."""
+        for slot in lane:
+            with memoryview(slot) as view:
+                self.write(view)
+
+    @abstractmethod
+    def write(self, view: memoryview) -> None:
+        """Write all of ``view`` after what was written before, or raise StoreError. Keeps no reference after it returns."""
+
+    @abstractmethod
+    async def flush(self, size: int) -> None:
+        """Make ``size`` bytes durable, still invisible. Raises StoreError, also when it holds another size than this."""
+
+    @abstractmethod
+    async def commit(self, size: int, digests: Mapping[str, str]) -> Location:
+        """Make the image visible. Raises Duplicate if the name was taken meanwhile. Ends the writer whatever happens."""
+
+    @abstractmethod
+    async def abort(self) -> None:
+        """Remove every trace of this writer, but never a committed object. Any state, any number of times. Raises StoreError."""
+
+
+class Store(ABC):
+    """A place that keeps whole images, each under its image id."""
+
+    type: ClassVar[str]
+    store_id: str
+    traits: Traits
+
+    async def open(self) -> None:
+        """Connect and check the store, once; later calls return at once. Other methods call it themselves. Raises StoreError."""
+
+    @abstractmethod
+    async def open_writer(self, image_id: str, size_hint: int | None, *, thin: bool = False) -> Writer:
+        """Raises Duplicate, StoreReadOnly, StoreFull, StoreDenied, StoreUnavailable."""
+
+    @abstractmethod
+    def open_reader(self, location: Location) -> Source:
+        """A source of the object's bytes; not opened yet, so nothing is checked here but the location's form."""
+
+    @abstractmethod
+    async def stat(self, location: Location) -> ObjectStat:
+        """Raises NotFound, StoreError."""
+
+    @abstractmethod
+    async def delete(self, location: Location) -> None:
+        """Remove the object and nothing else. Raises NotFound if it is gone already, ObjectBusy, StoreReadOnly, StoreDenied."""
+
+    @abstractmethod
+    async def discard(self, trace: str) -> None:
+        """Remove what the writer with this trace left behind; nothing there is fine. Never a committed object."""
+
+    @abstractmethod
+    def owns(self, url: str) -> bool:
+        """Whether a location URL points into this store, decided on whole path components (bug 1886374)."""
+
+    async def close(self) -> None:
+        """Let connections go. May be called twice."""
