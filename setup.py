@@ -13,7 +13,7 @@ setup(
             "glance_stream._chunker",
             ["src/_chunker.pyx"],  # given as .pyx, so that the sdist holds the source and not generated C
             define_macros=TRACE,
-            extra_compile_args=["-O3", "-Wall", "-Werror=implicit-function-declaration"],
+            extra_compile_args=["-O3", "-g0", "-Wall", "-Werror=implicit-function-declaration"],
             libraries=["dl", "pthread"],
         )
     ]
