@@ -23,7 +23,7 @@ class DigestRefused(ValueError):
 
 @final
 class Slot:
-    """A published run of bytes. Exports the buffer protocol, read-only, one dimension of ``length`` bytes."""
+    """A published run of bytes."""
 
     @property
     def offset(self) -> int: ...
@@ -33,7 +33,9 @@ class Slot:
     def zero(self) -> bool: ...
     @property
     def fingerprint(self) -> bytes: ...
-    def __buffer__(self, flags: int, /) -> memoryview: ...
+    @property
+    def view(self) -> memoryview:
+        """The ``length`` bytes, read-only. ValueError once the slot is released."""
     def __len__(self) -> int: ...
 
 @final

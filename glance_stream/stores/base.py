@@ -61,8 +61,7 @@ class Writer(ABC):
     def drain(self, lane: Lane) -> None:
         """Write the whole stream from the lane. Raises StoreError; LaneStopped when the stream is not complete."""
         for slot in lane:
-            with memoryview(slot) as view:
-                self.write(view)
+            self.write(slot.view)
 
     @abstractmethod
     def write(self, view: memoryview) -> None:
