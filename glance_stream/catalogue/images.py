@@ -1,0 +1,126 @@
+"""Records of images: what users name, read and annotate. What an operation changes is in `outcome`."""
+
+from __future__ import annotations
+
+import uuid
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, delete, insert, select, true, update
+
+from glance_stream.catalogue import locations
+from glance_stream.catalogue.tables import NAME_LENGTH, fingerprints, image_properties, images, now
+from glance_stream.catalogue.text import check_text
+from glance_stream.errors import ImageNotFound, InvalidRequest
+from glance_stream.model import RESERVED_PREFIX, RESERVED_PROPERTY, Fingerprints, Image, Location, Status
+
+
+def create(connection: Connection, image_id: str, record: Mapping[str, str | None], properties: Mapping[str, str]) -> None:
+    """Insert a queued image. A duplicate id meets the primary key."""
+    _check_image_id(image_id)
+    for field, value in record.items():
+        if value is not None:
+            check_text(field, value, getattr(images.c[field].type, "length", None))
+    _check_properties(properties)
+    moment = now()
+    connection.execute(
+        insert(images).values(id=image_id, status=Status.QUEUED.value, created_at=moment, updated_at=moment, **record)
+    )
+    for name, value in properties.items():
+        set_property(connection, image_id, name, value)
+
+
+def get(connection: Connection, image_id: str) -> Image:
+    found = _load(connection, images.c.id == image_id)
+    if not found:
+        raise ImageNotFound(f"image {image_id} is not in the catalogue")
+    return found[0]
+
+
+def newest_first(connection: Connection) -> list[Image]:
+    return _load(connection, true())
+
+
+def forget(connection: Connection, image_id: str) -> None:
+    """Delete the record and all that refers to it (ON DELETE CASCADE); leftovers stay."""
+    if connection.execute(delete(images).where(images.c.id == image_id)).rowcount != 1:
+        raise ImageNotFound(f"image {image_id} is not in the catalogue")
+
+
+def change_properties(connection: Connection, image_id: str, additions: Mapping[str, str], removals: Iterable[str]) -> None:
+    """Set and remove users' properties. Removing one that is not there is refused, as a PATCH of Glance's API is."""
+    gone = [removals] if isinstance(removals, str) else list(removals)
+    _check_properties(additions)
+    for name in gone:
+        _check_property_name(name)
+    if both := sorted(set(gone) & set(additions)):
+        raise InvalidRequest(f"image {image_id}: property {both[0]!r} is both set and removed: do one")
+    stamp(connection, image_id)
+    for name in gone:
+        where = (image_properties.c.image_id == image_id, image_properties.c.name == name)
+        if connection.execute(delete(image_properties).where(*where)).rowcount != 1:
+            raise InvalidRequest(f"image {image_id} has no property {name!r}")
+    for name, value in additions.items():
+        set_property(connection, image_id, name, value)
+
+
+def set_property(connection: Connection, image_id: str, name: str, value: str) -> None:
+    where = (image_properties.c.image_id == image_id, image_properties.c.name == name)
+    if connection.execute(update(image_properties).where(*where).values(value=value)).rowcount == 0:
+        connection.execute(insert(image_properties).values(image_id=image_id, name=name, value=value))
+
+
+def stamp(connection: Connection, image_id: str, **values: Any) -> None:
+    """Change columns of the record, and when it was last changed."""
+    changed = connection.execute(update(images).where(images.c.id == image_id).values(updated_at=now(), **values))
+    if changed.rowcount != 1:
+        raise ImageNotFound(f"image {image_id} is not in the catalogue")
+
+
+def read_fingerprints(connection: Connection, image_id: str) -> Fingerprints | None:
+    columns = (fingerprints.c.slot_size, fingerprints.c.digests)
+    row = connection.execute(select(*columns).where(fingerprints.c.image_id == image_id)).first()
+    return None if row is None else Fingerprints(row.slot_size, row.digests)
+
+
+def _load(connection: Connection, which: ColumnElement[bool]) -> list[Image]:
+    """Three queries, however many images there are."""
+    rows = connection.execute(select(images).where(which).order_by(images.c.created_at.desc(), images.c.id)).all()
+    chosen = select(images.c.id).where(which)
+    properties: defaultdict[str, dict[str, str]] = defaultdict(dict)
+    for row in connection.execute(select(image_properties).where(image_properties.c.image_id.in_(chosen))):
+        properties[row.image_id][row.name] = row.value
+    held: defaultdict[str, list[Location]] = defaultdict(list)
+    for image_id, location in locations.of_images(connection, chosen):
+        held[image_id].append(location)
+    return [_image(row._mapping, tuple(held[row.id]), properties[row.id]) for row in rows]
+
+
+def _image(row: Mapping[Any, Any], held: tuple[Location, ...], properties: Mapping[str, str]) -> Image:
+    fields = {name: row[name] for name in row if name not in ("id", "status")}
+    return Image(image_id=row["id"], status=Status(row["status"]), locations=held, properties=properties, **fields)
+
+
+def _check_image_id(image_id: str) -> None:
+    try:
+        canonical = str(uuid.UUID(image_id)) == image_id
+    except (ValueError, AttributeError, TypeError):
+        canonical = False
+    if not canonical:
+        raise InvalidRequest(f"image id {image_id!r} is not a UUID in lower case with hyphens, as Glance's ids are")
+
+
+def _check_properties(properties: Mapping[str, str]) -> None:
+    for name, value in properties.items():
+        _check_property_name(name)
+        check_text(f"property {name!r}", value)
+
+
+def _check_property_name(name: str) -> None:
+    """`stores` is rendered from the locations and `os_glance*` is import bookkeeping (bugs 1889676, 1891352)."""
+    check_text("a property's name", name, NAME_LENGTH)
+    if name == RESERVED_PROPERTY or name.startswith(RESERVED_PREFIX):
+        raise InvalidRequest(f"property {name!r} is read-only: it is written by imports alone")
+    if not name:
+        raise InvalidRequest("a property's name is empty")

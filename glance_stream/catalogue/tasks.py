@@ -1,0 +1,148 @@
+"""Who holds an image's lock, and whether that process is certainly gone. No database here."""
+
+from __future__ import annotations
+
+import os
+import socket
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from functools import cache
+from pathlib import Path
+
+from glance_stream.catalogue.tables import now
+
+PROC = Path("/proc")
+
+
+class Operation(StrEnum):
+    """What a task does to its image."""
+
+    IMPORT = "import"
+    COPY = "copy"
+    DELETE = "delete"
+    RECOVER = "recover"
+
+
+@dataclass(frozen=True)
+class Process:
+    """One process among all that ever were: a pid alone is given again to another.
+
+    ``started`` is in clock ticks since the boot named by ``boot_id``. ``machine_id`` tells hosts of the same name apart and
+    ``pid_namespace`` containers that share a kernel. '' and 0 stand for what the system would not say.
+    """
+
+    host: str
+    machine_id: str
+    boot_id: str
+    pid_namespace: str
+    pid: int
+    started: int
+
+    @classmethod
+    def current(cls) -> Process:
+        pid = os.getpid()
+        found = _state_and_start(pid)
+        namespace = _link(PROC / "self/ns/pid")
+        return cls(socket.gethostname(), _machine_id(), _boot_id(), namespace, pid, found[1] if found else 0)
+
+
+@dataclass(frozen=True)
+class Task:
+    """One operation on one image by one process. Its id is what the lock property holds, as Glance's task id is."""
+
+    id: str
+    image_id: str
+    operation: Operation
+    process: Process
+    started_at: datetime
+    updated_at: datetime
+    message: str = ""
+
+    @classmethod
+    def here(cls, image_id: str, operation: Operation | str) -> Task:
+        """A new task of this process; it holds nothing until it has acquired the lock."""
+        moment = now()
+        return cls(str(uuid.uuid4()), image_id, Operation(operation), Process.current(), moment, moment)
+
+    @classmethod
+    def unrecorded(cls, task_id: str, image_id: str, at: datetime) -> Task:
+        """Stands for a lock whose task has no record: no process (pid 0) will ever release it (Glance steals those at once)."""
+        return cls(task_id, image_id, Operation.RECOVER, Process("", "", "", "", 0, 0), at, at)
+
+    def __str__(self) -> str:
+        since = self.started_at.isoformat(timespec="seconds")
+        if self.process.pid == 0:
+            return f"a task without a record ({self.id})"
+        return f"{self.operation} by process {self.process.pid} on host {self.process.host!r} since {since}"
+
+
+def holder_is_dead(task: Task) -> bool:
+    """Whether the process behind the task is gone for certain. Any doubt, and any other host, is a no."""
+    holder, here = task.process, Process.current()
+    if holder.pid == 0:
+        return True
+    if not holder.boot_id or not here.boot_id:
+        return False
+    if holder.boot_id != here.boot_id:
+        # Another boot is a dead boot only if it was this machine's: hosts may share a name, and containers have no machine id.
+        return bool(here.machine_id) and (holder.host, holder.machine_id) == (here.host, here.machine_id)
+    if holder.host != here.host or holder.pid_namespace != here.pid_namespace:
+        return False  # same kernel, other container: its pids are not ours to look at
+    return _is_gone(holder.pid, holder.started)
+
+
+def _is_gone(pid: int, started: int) -> bool:
+    try:
+        os.kill(pid, 0)  # asks only; unlike /proc it is not hidden by the mount option hidepid
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        pass  # it exists, under another user
+    found = _state_and_start(pid)
+    if found is None or started == 0:
+        return False
+    state, actual = found
+    return actual != started or (state in "ZX" and not _has_other_threads(pid))
+
+
+def _state_and_start(pid: int) -> tuple[str, int] | None:
+    """Fields 3 and 22 of proc_pid_stat(5), or None when they can't be read. The name before them may hold any character."""
+    try:
+        fields = (PROC / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()
+        return fields[0], int(fields[19])
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def _has_other_threads(pid: int) -> bool:
+    """A first thread that ended is a zombie while the others run on."""
+    try:
+        return len(os.listdir(PROC / str(pid) / "task")) > 1
+    except OSError:
+        return False
+
+
+@cache
+def _boot_id() -> str:
+    return _line(PROC / "sys/kernel/random/boot_id")
+
+
+@cache
+def _machine_id() -> str:
+    return _line(Path("/etc/machine-id"))
+
+
+def _line(path: Path) -> str:
+    try:
+        return path.read_text().strip()[:64]
+    except (OSError, ValueError):
+        return ""
+
+
+def _link(path: Path) -> str:
+    try:
+        return os.readlink(path)[:64]
+    except OSError:
+        return ""
