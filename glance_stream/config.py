@@ -1,0 +1,298 @@
+"""The configuration: typed data from one TOML file. Reads that file and does nothing else.
+
+A store's own options pass through as they stand, for its type to check; only paths among them are made absolute here, because
+only here is it known what they are relative to.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import os
+import re
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+from urllib.parse import quote, unquote, urlsplit
+
+import msgspec
+
+from glance_stream.errors import InvalidRequest
+from glance_stream.model import DEFAULT_HASH_ALGO
+
+CONFIG_VARIABLE = "GLANCE_STREAM_CONFIG"
+APPLICATION = "glance-stream"
+RESERVED_STORE_PREFIX = "os_glance_"  # Glance's staging and tasks stores; all-stores once imported into them (bug 1863879)
+BINARY_UNITS = {"kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "tib": 1 << 40}
+SIZE_UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12, **BINARY_UNITS}
+PATH_OPTIONS = re.compile(r"(.*_)?(path|file|dir)")  # names of store options that are paths: `path`, `ca_file`, ...
+SLOT_ALIGNMENT = 4096
+
+S = TypeVar("S", bound=msgspec.Struct)
+
+
+class ByteSize(int):
+    """A number of bytes, written as an integer or with a unit: ``4194304``, ``"4 MiB"``."""
+
+
+class CatalogueConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the records are."""
+
+    url: str
+
+    def __repr__(self) -> str:
+        return f"CatalogueConfig(url={mask_password(self.url)!r})"
+
+    def __rich_repr__(self) -> Iterator[tuple[str, object]]:
+        yield "url", mask_password(self.url)
+
+
+class TransferConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """What one pass may use: memory is slots x slot_size; a store or source silent for its timeout (seconds) is given up."""
+
+    slots: Annotated[int, msgspec.Meta(ge=2, le=4096)] = 8
+    slot_size: ByteSize = ByteSize(4 << 20)
+    store_timeout: Annotated[float, msgspec.Meta(gt=0)] = 300.0
+    source_timeout: Annotated[float, msgspec.Meta(gt=0)] = 60.0
+
+
+class StoreConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """One store. ``options`` are for the store's type to check, and may hold secrets: they are never shown."""
+
+    type: Annotated[str, msgspec.Meta(min_length=1)]
+    description: str = ""
+    read_only: bool = False
+    weight: int = 0
+    options: Mapping[str, Any] = msgspec.field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return f"StoreConfig(type={self.type!r}, options={sorted(self.options)})"
+
+    def __rich_repr__(self) -> Iterator[tuple[str, object]]:
+        yield from (("type", self.type), ("options", sorted(self.options)))
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole configuration. ``source`` is the file it came from; None for the built-in one."""
+
+    stores: Mapping[str, StoreConfig]
+    default_store: str
+    catalogue: CatalogueConfig
+    transfer: TransferConfig = TransferConfig()
+    hashing_algorithm: str = DEFAULT_HASH_ALGO
+    image_size_cap: ByteSize = ByteSize(1 << 40)  # Glance's default, 1 TiB
+    source: Path | None = None
+
+
+def load(path: str | os.PathLike[str] | None = None) -> Config:
+    """The configuration from ``path``, else $GLANCE_STREAM_CONFIG, else the user's config.toml, else the built-in one.
+
+    Raises InvalidRequest, which names the file, the key and what to do.
+    """
+    named = path if path is not None else os.environ.get(CONFIG_VARIABLE) or None
+    if named is not None:
+        return _read(Path(named).expanduser())
+    import platformdirs  # a file named by the caller needs no search
+
+    file = Path(platformdirs.user_config_dir(APPLICATION, appauthor=False)) / "config.toml"
+    return _read(file) if file.exists() else _config({}, "the built-in configuration", Path.cwd(), None)
+
+
+def store_from_url(url: str) -> tuple[str, StoreConfig]:
+    """A store that needs no configuration, with its URL, normalised, for an id. Raises InvalidRequest."""
+    try:
+        parts = urlsplit(url)
+        name = parts.hostname or ""
+        host = (f"[{name}]" if ":" in name else name) + (f":{parts.port}" if parts.port else "")
+    except ValueError as error:
+        raise InvalidRequest(f"store {mask_password(url)!r}: not a URL: {error}") from error
+    if parts.username is not None or parts.query or parts.fragment:
+        raise InvalidRequest(
+            f"store {mask_password(url)!r}: credentials and options belong in a [stores.NAME] table, not in the URL"
+        )
+    path = unquote(parts.path)
+    if parts.scheme == "file":
+        if host not in ("", "localhost") or not path.startswith("/") or "\0" in path:
+            raise InvalidRequest(f"store {url!r}: write file:///absolute/directory")
+        path = "/" + os.path.normpath(path).lstrip("/")
+        return f"file://{quote(path)}", StoreConfig(type="file", options={"path": path})
+    if parts.scheme in ("http", "https") and host:
+        normal = f"{parts.scheme}://{host}{quote(path.rstrip('/'))}/"
+        return normal, StoreConfig(type="http", read_only=True, options={"url": normal})
+    raise InvalidRequest(f"store {url!r}: only file:/// and http(s):// stores need no [stores.NAME] table in the configuration")
+
+
+def parse_size(value: object) -> ByteSize:
+    """Bytes from an integer or from text with a unit. Raises ValueError."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        number: float = value
+    elif isinstance(value, str) and (found := re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", value)):
+        unit = SIZE_UNITS.get(found[2].lower())
+        if unit is None:
+            raise ValueError(f"unknown unit {found[2]!r}, write one of B, KiB, MiB, GiB, TiB, kB, MB, GB, TB")
+        number = float(found[1]) * unit if "." in found[1] else int(found[1]) * unit
+    else:
+        raise ValueError(f"expected a size such as 4194304 or '4 MiB', got {value!r}")
+    if number < 1 or number != int(number):
+        raise ValueError(f"expected a whole number of bytes, at least 1, got {value!r}")
+    return ByteSize(number)
+
+
+def expand_path(value: str, base: Path) -> str:
+    """An absolute path: ``~`` and ``$NAME`` replaced, relative to ``base``. Raises ValueError for a variable that is not set."""
+    expanded = os.path.expandvars(os.path.expanduser(value))
+    if missing := re.search(r"\$(\w+|\{\w+\})", expanded):
+        raise ValueError(f"environment variable {missing[1].strip('{}')} is not set")
+    return os.path.normpath(base / expanded)
+
+
+def mask_password(url: str) -> str:
+    """The URL as it may be shown: no password, and no query, which may hold one too."""
+    return re.sub(r"(://[^:/@]*):.*@", r"\1:***@", url).partition("?")[0]
+
+
+def check_store_id(store_id: str) -> None:
+    """Raises ValueError. Ids stand comma-joined in Glance's properties."""
+    if store_id.startswith(RESERVED_STORE_PREFIX):
+        raise ValueError(f"store ids that begin with {RESERVED_STORE_PREFIX!r} are reserved: choose another")
+    if not store_id.strip() or store_id != store_id.strip() or len(store_id) > 255:
+        raise ValueError("a store id has 1 to 255 characters and no space around them")
+    if "," in store_id or not store_id.isprintable():
+        raise ValueError("a store id has no comma and no control character")
+
+
+def _read(file: Path) -> Config:
+    file = Path(os.path.abspath(file))
+    try:
+        table = tomllib.loads(file.read_bytes().decode())
+    except OSError as error:
+        raise InvalidRequest(f"configuration {file}: {error.strerror}; name another with --config") from error
+    except UnicodeDecodeError as error:
+        raise InvalidRequest(f"configuration {file}: not UTF-8 at byte {error.start}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidRequest(f"configuration {file}: not TOML: {error}") from error
+    return _config(table, f"configuration {file}", file.parent, file)
+
+
+def _config(table: dict[str, Any], name: str, base: Path, source: Path | None) -> Config:
+    _check_keys(table, _fields(Config) - {"source"}, name, "")
+    stores = _stores(table.get("stores"), name, base)
+    default = table.get("default_store", next(iter(stores)))
+    whole = {
+        **table,
+        "stores": {},
+        "default_store": default,
+        "catalogue": _catalogue(table.get("catalogue"), name, base),
+        "transfer": _section(table.get("transfer", {}), TransferConfig, name, "transfer"),
+    }
+    config = _convert(whole, Config, name, "")
+    _check_values(config, stores, name)
+    return msgspec.structs.replace(config, stores=stores, source=source)
+
+
+def _check_values(config: Config, stores: Mapping[str, StoreConfig], name: str) -> None:
+    """What types don't say."""
+    if config.default_store not in stores:
+        raise InvalidRequest(
+            f"{name}: default_store: there is no store {config.default_store!r}{_suggestion(config.default_store, stores)}"
+        )
+    if config.transfer.slot_size % SLOT_ALIGNMENT or not 1 << 16 <= config.transfer.slot_size <= 1 << 30:
+        raise InvalidRequest(f"{name}: transfer.slot_size: must be a multiple of 4 KiB from 64 KiB to 1 GiB")
+    algorithm = config.hashing_algorithm
+    if algorithm not in hashlib.algorithms_available or algorithm.startswith("shake"):
+        raise InvalidRequest(
+            f"{name}: hashing_algorithm: {algorithm!r} is not available{_suggestion(algorithm, hashlib.algorithms_available)}"
+        )
+
+
+def _catalogue(table: object, name: str, base: Path) -> CatalogueConfig:
+    if table is None:
+        return CatalogueConfig(url=f"sqlite:///{_data_directory() / 'catalogue.db'}")
+    config = _section(table, CatalogueConfig, name, "catalogue")
+    scheme, slashes, path = config.url.partition(":///")
+    if not scheme.startswith("sqlite") or not slashes or not path or path.startswith(("file:", ":memory:")):
+        return config
+    database, mark, query = path.partition("?")
+    return CatalogueConfig(url=f"{scheme}:///{_expanded(database, base, name, 'catalogue.url')}{mark}{query}")
+
+
+def _stores(table: object, name: str, base: Path) -> dict[str, StoreConfig]:
+    if table is None:
+        return {"default": StoreConfig(type="file", options={"path": str(_data_directory() / "images")})}
+    if not isinstance(table, dict):
+        raise InvalidRequest(f"{name}: stores: must be tables, one [stores.NAME] for each store")
+    if not table:
+        raise InvalidRequest(f"{name}: stores: there are none; add a table [stores.NAME] with type and options")
+    return {store_id: _store(store_id, options, name, base) for store_id, options in table.items()}
+
+
+def _store(store_id: str, table: object, name: str, base: Path) -> StoreConfig:
+    key = f"stores.{store_id}"
+    try:
+        check_store_id(store_id)
+    except ValueError as error:
+        raise InvalidRequest(f"{name}: {key}: {error}") from error
+    if not isinstance(table, dict):
+        raise InvalidRequest(f"{name}: {key}: must be a table: write [{key}] and its options below")
+    known = _fields(StoreConfig) - {"options"}
+    options = {
+        option: _expanded(value, base, name, f"{key}.{option}")
+        if isinstance(value, str) and PATH_OPTIONS.fullmatch(option)
+        else value
+        for option, value in table.items()
+        if option not in known
+    }
+    common = {option: value for option, value in table.items() if option in known}
+    return _convert({**common, "options": options}, StoreConfig, name, key)
+
+
+def _section(table: object, kind: type[S], name: str, key: str) -> S:
+    if isinstance(table, dict):
+        _check_keys(table, _fields(kind), name, f"{key}.")
+    return _convert(table, kind, name, key)
+
+
+def _convert(value: object, kind: type[S], name: str, key: str) -> S:
+    try:
+        return msgspec.convert(value, kind, dec_hook=_decode_size)
+    except msgspec.ValidationError as error:
+        message, _, where = str(error).partition(" - at `$")
+        path = f"{key}{where.rstrip('`')}".strip(".")
+        missing = re.fullmatch(r"Object missing required field `(\w+)`", message)
+        problem = f"missing: add {missing[1]} = ..." if missing else message[:1].lower() + message[1:].replace("`", "")
+        raise InvalidRequest(f"{name}: {path}: {problem}") from error
+
+
+def _decode_size(kind: type, value: object) -> ByteSize:
+    return parse_size(value)
+
+
+def _expanded(value: str, base: Path, name: str, key: str) -> str:
+    try:
+        return expand_path(value, base)
+    except ValueError as error:
+        raise InvalidRequest(f"{name}: {key}: {error}") from error
+
+
+def _check_keys(table: Mapping[str, object], known: set[str], name: str, prefix: str) -> None:
+    for key in table:
+        if key not in known:
+            raise InvalidRequest(f"{name}: {prefix}{key}: unknown key{_suggestion(key, known)}")
+
+
+def _fields(kind: type[msgspec.Struct]) -> set[str]:
+    return set(kind.__struct_fields__)
+
+
+def _suggestion(word: str, known: Iterable[str]) -> str:
+    """The nearest known name, or all of them."""
+    names = sorted(known)
+    near = difflib.get_close_matches(word, names, n=1)
+    return f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(names)}"
+
+
+def _data_directory() -> Path:
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir(APPLICATION, appauthor=False))
