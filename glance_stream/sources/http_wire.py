@@ -47,9 +47,7 @@ def _failures_are_broken() -> Iterator[None]:
     try:
         yield
     except ssl.SSLCertVerificationError as error:
-        raise final(
-            f"the server's certificate is not trusted ({error.verify_message}): name its CA, or correct the URL"
-        ) from error
+        raise final(f"the server's certificate is not trusted ({error.verify_message}): name its CA, or correct the URL") from error
     except _FAILURES as error:
         late = (TimeoutError, ConnectTimeoutError, ReadTimeoutError)
         timed_out = isinstance(error, late) and not isinstance(error, NewConnectionError)  # a subclass: 'connection refused'
@@ -106,12 +104,7 @@ class Wire:
     def _dial(self, address: Address) -> HTTPConnection:
         if address.scheme == "http":
             return HTTPConnection(address.host, address.port, timeout=self._limits.connect_seconds)
-        try:
-            context = ssl.create_default_context(cafile=self._ca)
-        except (OSError, ssl.SSLError) as error:
-            raise InvalidRequest(
-                f"the CA bundle {self._ca!r} can't be used: {error.strerror or type(error).__name__}"
-            ) from error
+        context = _trust(self._ca)
         return HTTPSConnection(address.host, address.port, timeout=self._limits.connect_seconds, ssl_context=context)
 
     def _hold(self, sock: socket.socket) -> None:
@@ -170,6 +163,15 @@ class Wire:
             for held in (response, connection):
                 if held is not None:
                     held.close()
+
+
+def _trust(ca: str | None) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=ca)
+    except OSError as error:  # ssl.SSLError is one
+        raise InvalidRequest(f"the CA bundle {ca!r} can't be used: {error.strerror or type(error).__name__}") from error
+    context.hostname_checks_common_name = False  # a name in the subject proves nothing since RFC 6125
+    return context
 
 
 def _stream(response: HTTPResponse) -> BufferedReader | None:
