@@ -110,9 +110,7 @@ class Answer:
             return f"the server sent Transfer-Encoding {transfer[:40]!r} though it was not asked"
         if self.length is None and not self.chunked:
             given = (
-                "a malformed Content-Length"
-                if "content-length" in self.headers
-                else "no Content-Length and no chunked encoding"
+                "a malformed Content-Length" if "content-length" in self.headers else "no Content-Length and no chunked encoding"
             )
             return f"the server sent {given}: the end of the image could not be told from a broken connection"
         return None
