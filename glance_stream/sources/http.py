@@ -29,7 +29,7 @@ class HttpSource(Source):
 
     def __init__(
         self,
-        url: str,
+        url: str | Address,
         *,
         limits: HttpLimits | None = None,
         headers: Mapping[str, str] | None = None,
@@ -38,7 +38,7 @@ class HttpSource(Source):
         pause: Callable[[float], object] | None = None,
     ) -> None:
         """Connects to nothing. Raises InvalidRequest. ``pause`` waits between tries; the default ends early on interrupt()."""
-        self._address = self._at = parse(url)
+        self._address = self._at = parse(url) if isinstance(url, str) else url
         self.name = self._address.shown
         self._limits = limits or HttpLimits()
         self._told = told(self._address, request_headers(headers))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import NoReturn
 
 from glance_stream.errors import InvalidRequest
 from glance_stream.sources.http_address import Address, follow
@@ -72,7 +73,7 @@ def _next(at: Address, answer: Answer) -> Address:
         raise final(f"redirected, but {error}") from None
 
 
-def check_status(answer: Answer) -> None:
+def check_status(answer: Answer) -> NoReturn:
     """Of an answer that is not the one hoped for. Raises Broken for what may pass, SourceError for what won't."""
     if answer.status in _REFUSALS:
         raise final(f"{_REFUSALS[answer.status]} (status {answer.status})")
