@@ -68,7 +68,9 @@ class DigestLane(Lane):
 def _hasher(algorithm: str) -> hashlib._Hash:
     try:
         hasher = hashlib.new(algorithm)
-    except ValueError as error:
+    except (TypeError, ValueError) as error:  # TypeError also for a name that is no C string
+        if not isinstance(algorithm, str):
+            raise
         raise DigestRefused(f"unknown digest algorithm {algorithm!r}") from error
     # Where OpenSSL refuses, hashlib quietly takes code of its own, which would get round the system's FIPS rules. Only these
     # two it never asks OpenSSL for.

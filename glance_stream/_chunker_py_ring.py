@@ -112,10 +112,10 @@ class Ring:
 
     def reserve(self) -> memoryview:
         with self._changed:
-            self._changed.wait_for(lambda: self._state is not _State.OPEN or self._next_is_free())
-            self._require_open()
             if self._short_seen:
                 raise ValueError("a slot shorter than slot_size was the last one")
+            self._changed.wait_for(lambda: self._state is not _State.OPEN or self._next_is_free())
+            self._require_open()
             self._reserved = True
             return self._next_slot()
 
@@ -141,6 +141,7 @@ class Ring:
     def fill_fd(self, fd: int, prefix: bytes = b"") -> int:
         before = self.produced
         regular = stat.S_ISREG(os.fstat(fd).st_mode)
+        os.read(fd, 0)  # EBADF now: a pipe's writing end never polls as readable
         end = False
         try:
             while not end:
