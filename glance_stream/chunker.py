@@ -32,6 +32,12 @@ Ring = core.Ring
 Slot = core.Slot
 WriteLane = core.WriteLane
 
+
+def require_digest(algorithm: str) -> None:
+    """Raises DigestRefused unless a lane could compute this digest here."""
+    DigestLane(Ring(2, PAGE_SIZE), algorithm)
+
+
 __all__ = [
     "COMPILED",
     "DEFAULT_SLOTS",
@@ -44,4 +50,5 @@ __all__ = [
     "Ring",
     "Slot",
     "WriteLane",
+    "require_digest",
 ]

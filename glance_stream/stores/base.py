@@ -87,6 +87,11 @@ class Store(ABC):
     store_id: str
     traits: Traits
 
+    @property
+    @abstractmethod
+    def where(self) -> str:
+        """Where the store keeps its images, fit to show: no credentials."""
+
     async def open(self) -> None:
         """Connect and check the store, once; later calls return at once. Other methods call it themselves. Raises StoreError."""
 
@@ -109,6 +114,10 @@ class Store(ABC):
     @abstractmethod
     async def discard(self, trace: str) -> None:
         """Remove what the writer with this trace left behind; nothing there is fine. Never a committed object."""
+
+    @abstractmethod
+    async def find(self, image_id: str) -> Location | None:
+        """Where this store has an object under the image's name, whoever wrote it; None if it has none."""
 
     @abstractmethod
     def owns(self, url: str) -> bool:

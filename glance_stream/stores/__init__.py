@@ -1,0 +1,100 @@
+"""The stores of a site. One table names every store type; a type's module, and with it its SDK, is imported when one is built."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
+
+import msgspec
+
+from glance_stream.config import store_from_url
+from glance_stream.errors import GlanceStreamError, InvalidRequest
+from glance_stream.stores.base import Store
+
+# type in the configuration -> module, class of the store, class of its options
+TYPES = {
+    "file": ("glance_stream.stores.file", "FileStore", "FileOptions"),
+    "http": ("glance_stream.stores.http", "HttpStore", "HttpOptions"),
+    "memory": ("glance_stream.stores.memory", "MemoryStore", "MemoryOptions"),
+}
+
+
+class StoreSettings(Protocol):
+    """What the configuration says of a store."""
+
+    @property
+    def type(self) -> str: ...
+    @property
+    def read_only(self) -> bool: ...
+    @property
+    def options(self) -> Mapping[str, Any]: ...
+
+
+def build(store_id: str, settings: StoreSettings) -> Store:
+    """The store as configured; nothing is opened. Raises InvalidRequest for an unknown type or a wrong option."""
+    if settings.type not in TYPES:
+        raise InvalidRequest(f"store {store_id!r}: there is no store type {settings.type!r}, only {', '.join(sorted(TYPES))}")
+    module_name, store_class, options_class = TYPES[settings.type]
+    module = importlib.import_module(module_name)
+    try:
+        options = msgspec.convert(dict(settings.options), getattr(module, options_class), strict=False)
+    except msgspec.ValidationError as error:
+        raise InvalidRequest(f"store {store_id!r}: {error}") from error
+    store: Store = getattr(module, store_class).from_options(store_id, options, read_only=settings.read_only)
+    return store
+
+
+class Stores(Mapping[str, Store]):
+    """A site's stores by id, each built when it is first used, so that a broken one does not stop the others.
+
+    The ids are those of the configuration. A URL such as ``file:///srv/images`` is an id too and needs no configuration; where
+    a configured store keeps its images just there, the URL means that store.
+    """
+
+    def __init__(self, settings: Mapping[str, StoreSettings], built: Mapping[str, Store] | None = None) -> None:
+        """``built``: stores that exist already, beside those of the configuration."""
+        self._settings: dict[str, StoreSettings] = dict(settings)
+        self._built = dict(built or {})
+
+    def __getitem__(self, store_id: str) -> Store:
+        """Raises KeyError for an unknown id, InvalidRequest for settings that no store can be built from."""
+        if store_id in self._built:
+            return self._built[store_id]
+        if store_id in self._settings:
+            store = build(store_id, self._settings[store_id])
+        elif "://" in store_id:
+            store = self._from_url(store_id)
+        else:
+            raise KeyError(store_id)
+        return self._built.setdefault(store.store_id, store)
+
+    def __contains__(self, store_id: object) -> bool:
+        return store_id in self._settings or store_id in self._built or (isinstance(store_id, str) and "://" in store_id)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict.fromkeys([*self._settings, *self._built]))
+
+    def __len__(self) -> int:
+        return len(self._settings.keys() | self._built.keys())
+
+    def owners(self, url: str) -> list[str]:
+        """Ids of the stores that a location's URL points into."""
+        return [store_id for store_id in self if self._owns(store_id, url)]
+
+    async def close(self) -> None:
+        """Close those that were built."""
+        for store in self._built.values():
+            await store.close()
+
+    def _from_url(self, url: str) -> Store:
+        owners = self.owners(f"{url.rstrip('/')}/any")
+        if owners:
+            return self[owners[0]]
+        return build(*store_from_url(url))
+
+    def _owns(self, store_id: str, url: str) -> bool:
+        try:
+            return self[store_id].owns(url)
+        except GlanceStreamError:  # a store that can't even be built owns nothing, and must not stop the others
+            return False

@@ -1,0 +1,156 @@
+"""Images in memory: the reference implementation of the store contract, and a store for the tests of those who embed us."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from glance_stream.errors import Duplicate, NotFound, ObjectBusy, StoreError, StoreFull, StoreReadOnly
+from glance_stream.model import Location
+from glance_stream.sources.base import Source, SourceInfo
+from glance_stream.stores.base import ObjectStat, Store, Traits, Writer
+
+
+class MemoryOptions(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """Options of a ``type = "memory"`` store, which forgets everything when the process ends. ``capacity``: bytes."""
+
+    capacity: int | None = None
+
+
+class MemoryStore(Store):
+    """Holds each object as bytes. ``capacity`` limits all of them together; ids in ``busy`` can't be deleted."""
+
+    type = "memory"
+
+    def __init__(self, store_id: str, *, read_only: bool = False, capacity: int | None = None) -> None:
+        self.store_id = store_id
+        self.traits = Traits(read_only=read_only)
+        self.capacity = capacity
+        self.objects: dict[str, bytes] = {}
+        self.pending: dict[str, bytearray] = {}
+        self.busy: set[str] = set()
+
+    @classmethod
+    def from_options(cls, store_id: str, options: MemoryOptions, *, read_only: bool = False) -> MemoryStore:
+        return cls(store_id, read_only=read_only, capacity=options.capacity)
+
+    @property
+    def where(self) -> str:
+        return "the memory of this process"
+
+    async def open_writer(self, image_id: str, size_hint: int | None, *, thin: bool = False) -> Writer:
+        if self.traits.read_only:
+            raise StoreReadOnly(self.store_id, "the store is read-only")
+        if image_id in self.objects:
+            raise Duplicate(self.store_id, f"{image_id} is there already")
+        if size_hint is not None:
+            self.check_room(size_hint)
+        return MemoryWriter(self, image_id)
+
+    def check_room(self, more: int) -> None:
+        """Raises StoreFull when ``more`` bytes do not fit."""
+        held = sum(map(len, self.objects.values())) + sum(map(len, self.pending.values()))
+        if self.capacity is not None and held + more > self.capacity:
+            raise StoreFull(self.store_id, f"capacity is {self.capacity} bytes")
+
+    def open_reader(self, location: Location) -> Source:
+        return MemorySource(self, self._key(location))
+
+    async def stat(self, location: Location) -> ObjectStat:
+        return ObjectStat(size=len(self._object(location)))
+
+    async def delete(self, location: Location) -> None:
+        if self.traits.read_only:
+            raise StoreReadOnly(self.store_id, "the store is read-only")
+        self._object(location)
+        if self._key(location) in self.busy:
+            raise ObjectBusy(self.store_id, "the object is in use")
+        del self.objects[self._key(location)]
+
+    async def discard(self, trace: str) -> None:
+        self.pending.pop(trace, None)
+
+    async def find(self, image_id: str) -> Location | None:
+        return self._location(image_id) if image_id in self.objects else None
+
+    def _location(self, image_id: str) -> Location:
+        return Location(f"memory://{self.store_id}/{image_id}", self.store_id)
+
+    def owns(self, url: str) -> bool:
+        head, _, key = url.rpartition("/")
+        return head == f"memory://{self.store_id}" and bool(key)
+
+    def _key(self, location: Location) -> str:
+        if not self.owns(location.url):
+            raise StoreError(self.store_id, f"{location.url} is not in this store")
+        return location.url.rpartition("/")[2]
+
+    def _object(self, location: Location) -> bytes:
+        try:
+            return self.objects[self._key(location)]
+        except KeyError:
+            raise NotFound(self.store_id, f"{location.url} is not there") from None
+
+
+class MemoryWriter(Writer):
+    """Collects the bytes aside, under its trace."""
+
+    def __init__(self, store: MemoryStore, image_id: str) -> None:
+        self._store = store
+        self._image_id = image_id
+        self._ended = False
+        self.trace = f"memory://{store.store_id}/{image_id}.part{id(self):x}"
+        store.pending[self.trace] = bytearray()
+
+    def write(self, view: memoryview) -> None:
+        held = self._held()
+        self._store.check_room(len(view))
+        held += view
+
+    async def flush(self, size: int) -> None:
+        if len(self._held()) != size:
+            raise StoreError(self._store.store_id, f"holds {len(self._held())} bytes, not {size}")
+
+    async def commit(self, size: int, digests: Mapping[str, str]) -> Location:
+        held = self._held()
+        self._ended = True
+        if self._image_id in self._store.objects:
+            raise Duplicate(self._store.store_id, f"{self._image_id} is there already")
+        self._store.objects[self._image_id] = bytes(held)
+        del self._store.pending[self.trace]
+        return Location(f"memory://{self._store.store_id}/{self._image_id}", self._store.store_id)
+
+    async def abort(self) -> None:
+        self._ended = True
+        self._store.pending.pop(self.trace, None)
+
+    def _held(self) -> bytearray:
+        if self._ended:
+            raise StoreError(self._store.store_id, "the writer has ended")
+        return self._store.pending[self.trace]
+
+
+class MemorySource(Source):
+    """Reads one object."""
+
+    def __init__(self, store: MemoryStore, key: str) -> None:
+        self.name = f"memory://{store.store_id}/{key}"
+        self._store = store
+        self._key = key
+        self._left = memoryview(b"")
+
+    def open(self) -> SourceInfo:
+        if self._key not in self._store.objects:
+            raise NotFound(self._store.store_id, f"{self.name} is not there")
+        self._left = memoryview(self._store.objects[self._key])
+        return SourceInfo(size=len(self._left))
+
+    def readinto(self, view: memoryview) -> int:
+        n = min(len(view), len(self._left))
+        view[:n] = self._left[:n]
+        self._left = self._left[n:]
+        return n
+
+    def close(self) -> None:
+        self._left = memoryview(b"")
