@@ -1,0 +1,74 @@
+"""Ordered undo that never hides the first cause.
+
+A step is registered the moment there is something to undo. Steps run newest first; one that fails or does not end in time becomes
+a leftover and does not keep the others from running.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from glance_stream.errors import GlanceStreamError, Leftover, NotFound
+
+Undo = Callable[[], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class _Step:
+    store_id: str
+    trace: str
+    undo: Undo
+
+
+class Rollback:
+    """What would have to be undone, and the undoing of it."""
+
+    def __init__(self, step_timeout: float) -> None:
+        """``step_timeout``: seconds that one step may take."""
+        self._step_timeout = step_timeout
+        self._steps: list[_Step] = []
+        self._lost: list[Leftover] = []
+
+    def push(self, store_id: str, trace: str, undo: Undo) -> None:
+        """Register a step. ``trace`` is what the record of a leftover will name."""
+        self._steps.append(_Step(store_id, trace, undo))
+
+    def replace(self, store_id: str, trace: str, undo: Undo) -> None:
+        """The store's newest state takes the place of what was registered for it: it is now the newest step."""
+        self.forget(store_id)
+        self.push(store_id, trace, undo)
+
+    def forget(self, store_id: str) -> None:
+        """Nothing of this store has to be undone any more."""
+        self._steps = [step for step in self._steps if step.store_id != store_id]
+
+    async def undo(self, store_id: str) -> None:
+        """Undo the steps of one store now; the others stay registered."""
+        for step in [step for step in reversed(self._steps) if step.store_id == store_id]:
+            self._steps.remove(step)
+            await self._run(step)
+
+    async def undo_all(self) -> None:
+        """Undo everything, newest first."""
+        while self._steps:
+            await self._run(self._steps.pop())
+
+    @property
+    def leftovers(self) -> tuple[Leftover, ...]:
+        """What could not be undone so far."""
+        return tuple(self._lost)
+
+    async def _run(self, step: _Step) -> None:
+        try:
+            async with asyncio.timeout(self._step_timeout):
+                await step.undo()
+        except NotFound:
+            pass  # gone already, which is what was wanted
+        except TimeoutError:
+            self._lost.append(Leftover(step.store_id, step.trace, f"removal did not end within {self._step_timeout:g} s"))
+        except (GlanceStreamError, OSError) as error:
+            self._lost.append(Leftover(step.store_id, step.trace, str(error)))
+        except Exception as error:  # a store's bug must not keep the other stores from being cleaned
+            self._lost.append(Leftover(step.store_id, step.trace, f"{type(error).__name__}: {error}"))

@@ -1,0 +1,223 @@
+"""The transaction: one pass from a source into several stores, all or nothing (or as many as can, with best effort).
+
+In order: open the source, look at its first bytes, open every store, pour the stream through the ring, check size and digests,
+flush each store, commit each store, record. Any failure before the end, a cancellation included, undoes everything newest first.
+
+With best effort each store is a transaction of its own from its commit on: once the recorder has a location, that location stays.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping
+
+from glance_stream.chunker import DigestLane, DigestRefused, Ring, require_digest
+from glance_stream.decode import SNIFF_SIZE, choose
+from glance_stream.errors import DigestMismatch, EmptyImage, GlanceStreamError, InvalidRequest, LimitExceeded, StoreUnavailable
+from glance_stream.model import Fingerprints
+from glance_stream.rollback import Rollback
+from glance_stream.sources.base import SourceInfo
+from glance_stream.transfer.intake import Intake, open_source
+from glance_stream.transfer.pouring import Pouring
+from glance_stream.transfer.request import Expectation, Observer, Progress, Recorder, Transferred, TransferRequest, Verified
+from glance_stream.transfer.target import Target
+from glance_stream.transfer.targets import Targets
+
+LOG = logging.getLogger(__name__)
+
+
+async def transfer(request: TransferRequest, recorder: Recorder | None = None, observer: Observer | None = None) -> Transferred:
+    """Carry out the request; returns only when at least one store has committed and the recorder has remembered it.
+
+    Raises InvalidRequest before anything was touched; SourceError, DecodeError, FormatRejected, LimitExceeded, EmptyImage,
+    DigestMismatch, ImportFailed (with the reason of each failed store) or asyncio.CancelledError after everything was undone.
+    What could not be undone is in the error's ``leftovers`` and was told to the recorder.
+    """
+    return await _Transfer(request, recorder or Recorder(), observer).run()
+
+
+class _Transfer:
+    def __init__(self, request: TransferRequest, recorder: Recorder, observer: Observer | None) -> None:
+        _check(request)
+        self._request = request
+        self._recorder = recorder
+        self._observer = observer
+        self._limits = request.limits
+        self._rollback = Rollback(self._limits.undo_timeout)
+        targets = [Target(store, self._rollback, self._limits) for store in request.stores]
+        self._targets = Targets(targets, request.best_effort)
+        self._ring = Ring(self._limits.slots, self._limits.slot_size)
+        self._digests: dict[str, DigestLane] = {}
+        self._info = SourceInfo()
+        self._format: str | None = None
+        self._intake: Intake | None = None
+        self._pouring: Pouring | None = None
+        self._phase = "opening"
+
+    async def run(self) -> Transferred:
+        try:
+            await self._open()
+            await self._pour()
+            verified = self._verify()
+            return await self._settle(verified)
+        except BaseException as cause:
+            await self._undo(cause)
+            raise
+
+    # -- opening ----------------------------------------------------------------------------------------------------------
+
+    async def _open(self) -> None:
+        request, limits = self._request, self._limits.decode
+        self._info, head = await open_source(request.source, 0 if request.decompress == "never" else SNIFF_SIZE)
+        self._intake = Intake(request.source, self._info, head, self._ring)
+        self._format = choose(request.decompress, head)
+        if self._format is not None:
+            self._intake.decode(self._format, limits, {expected.algorithm for expected in request.expected_compressed})
+        self._add_digests()
+        size_hint = None if self._format else self._info.size
+        if size_hint is not None and size_hint > limits.max_size:
+            raise LimitExceeded(f"the image has {size_hint} bytes, the limit is {limits.max_size}")
+        await self._targets.each(lambda target: target.open(request.image_id, size_hint, request.thin), self._opened)
+
+    def _add_digests(self) -> None:
+        request = self._request
+        names = [request.hash_algo.lower(), *(expected.algorithm for expected in request.expected)]
+        if self._format is None:  # the source's bytes are the image's
+            names += [expected.algorithm for expected in request.expected_compressed]
+        self._digests = {name: DigestLane(self._ring, name) for name in dict.fromkeys(names)}
+        if request.md5 and "md5" not in self._digests:
+            try:
+                self._digests["md5"] = DigestLane(self._ring, "md5")
+            except DigestRefused:
+                LOG.warning("md5 is refused on this system (FIPS): the image's checksum stays empty")
+
+    async def _opened(self, target: Target) -> None:
+        await self._recorder.opened(target.store_id, target.writer.trace)
+
+    # -- pouring and checking -----------------------------------------------------------------------------------------------
+
+    async def _pour(self) -> None:
+        self._phase = "transferring"
+        assert self._intake is not None
+        self._pouring = Pouring(self._intake, self._ring, self._digests.values(), self._targets, self._limits)
+        await self._pouring.run(self._tell)
+
+    def _verify(self) -> Verified:
+        request, size = self._request, self._ring.produced
+        if size == 0:
+            raise EmptyImage(f"{request.source.name} has no data: an image without data is never made active")
+        if request.expected_size is not None and size != request.expected_size:
+            raise DigestMismatch(f"the image has {size} bytes, {request.expected_size} were expected")
+        digests = {name: lane.hexdigest() for name, lane in self._digests.items()}
+        _compare(request.expected, digests, "image")
+        assert self._intake is not None
+        _compare(request.expected_compressed, self._intake.compressed_digests() if self._format else digests, "source")
+        algorithm = request.hash_algo.lower()
+        return Verified(
+            size=size,
+            os_hash_algo=algorithm,
+            os_hash_value=digests[algorithm],
+            checksum=digests.get("md5") if request.md5 else None,
+            digests=digests,
+            fingerprints=Fingerprints(self._limits.slot_size, self._ring.fingerprints()),
+            decompressed=self._format,
+        )
+
+    # -- settling ---------------------------------------------------------------------------------------------------------
+
+    async def _settle(self, verified: Verified) -> Transferred:
+        self._enter("flushing")
+        await self._targets.each(lambda target: target.flush(verified.size))
+        await self._recorder.verified(verified)
+        self._enter("committing")
+        if self._request.best_effort:
+            await self._commit_each(verified)
+        else:
+            await self._targets.each(lambda target: self._commit(target, verified), self._committed)
+        outcome = Transferred(
+            verified=verified,
+            locations={target.store_id: target.location for target in self._targets.live if target.location is not None},
+            failures=self._targets.failures,
+            leftovers=self._rollback.leftovers,
+        )
+        await self._recorder.finished(outcome)
+        self._enter("done")
+        return outcome
+
+    async def _commit(self, target: Target, verified: Verified) -> None:
+        await target.commit(verified)
+
+    async def _committed(self, target: Target) -> None:
+        assert target.location is not None
+        await self._recorder.committed(target.location)
+
+    async def _commit_each(self, verified: Verified) -> None:
+        """Each store on its own: what the recorder has been told of is the image's and is not undone any more.
+
+        So a cancellation that comes after the first of them ends the import early instead of undoing it.
+        """
+
+        async def commit(target: Target) -> None:
+            await target.commit(verified)
+            await self._committed(target)
+            self._rollback.forget(target.store_id)
+            recorded.append(target)
+
+        recorded: list[Target] = []
+        try:
+            await self._targets.each(commit)
+        except asyncio.CancelledError:
+            if not recorded:
+                raise
+            for target in self._targets.live:
+                if target not in recorded:
+                    await self._targets.drop(target, StoreUnavailable(target.store_id, "interrupted before its commit"))
+
+    async def _undo(self, cause: BaseException) -> None:
+        self._enter("rolling back")
+        self._ring.fail()
+        if self._pouring is not None:
+            await self._pouring.stop()
+        elif self._intake is not None:
+            self._request.source.close()  # no thread reads it yet
+        await self._rollback.undo_all()
+        if isinstance(cause, GlanceStreamError):
+            cause.leftovers = self._rollback.leftovers
+        try:
+            await self._recorder.rolled_back(self._targets.failures, self._rollback.leftovers)
+        except Exception:
+            LOG.exception("the rollback could not be recorded; 'recover' will find it")
+
+    # -- telling ------------------------------------------------------------------------------------------------------------
+
+    def _enter(self, phase: str) -> None:
+        self._phase = phase
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._observer is None:
+            return
+        read = self._intake.read if self._intake else 0
+        positions = {target.store_id: target.position for target in self._targets.live}
+        self._observer(Progress(self._phase, read, self._info.size, self._ring.produced, positions))
+
+
+def _check(request: TransferRequest) -> None:
+    """What can be refused without touching anything."""
+    if not request.stores:
+        raise InvalidRequest("no store to write to")
+    if len({store.store_id for store in request.stores}) != len(request.stores):
+        raise InvalidRequest("a store is named twice")
+    for name in [request.hash_algo, *(expected.algorithm for expected in (*request.expected, *request.expected_compressed))]:
+        try:
+            require_digest(name.lower())
+        except DigestRefused as error:
+            raise InvalidRequest(str(error)) from error
+
+
+def _compare(expected: Iterable[Expectation], digests: Mapping[str, str], what: str) -> None:
+    for one in expected:
+        found = digests[one.algorithm]
+        if one.value != found:
+            raise DigestMismatch(f"the {what}'s {one.algorithm} is {found}, expected was {one.value}")

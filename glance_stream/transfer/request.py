@@ -1,0 +1,130 @@
+"""What a transfer is asked to do, what it tells while it runs, and what it gives back."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from glance_stream.chunker import DEFAULT_SLOT_SIZE, DEFAULT_SLOTS
+from glance_stream.decode.base import DecodeLimits
+from glance_stream.errors import GlanceStreamError, InvalidRequest, Leftover
+from glance_stream.model import DEFAULT_HASH_ALGO, Fingerprints, Location
+from glance_stream.sources.base import Source
+from glance_stream.stores.base import Store
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """A digest that the bytes must have."""
+
+    algorithm: str
+    value: str
+
+    @classmethod
+    def parse(cls, text: str) -> Expectation:
+        """From ``ALGO:HEX``. Raises InvalidRequest."""
+        algorithm, colon, value = text.partition(":")
+        if not colon or not algorithm or not re.fullmatch(r"([0-9A-Fa-f]{2})+", value):
+            raise InvalidRequest(f"{text!r} is not of the form ALGO:HEX, such as sha256:9f86d081884c7d65...")
+        return cls(algorithm.lower(), value.lower())
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Memory, time and size that one transfer may take. Times in seconds, sizes in bytes.
+
+    store_timeout: one call to a store, or the writing of one slot, after which the store counts as hung. Generous, because a
+    loaded Ceph or NFS may stall for minutes and come back.
+    source_timeout: no byte from the source for this long while no store holds it up. An hour, for a pipe whose writer thinks.
+    undo_timeout: one step of a rollback; short, since a store that hangs then usually hangs for good.
+    """
+
+    slots: int = DEFAULT_SLOTS
+    slot_size: int = DEFAULT_SLOT_SIZE
+    store_timeout: float = 300.0
+    source_timeout: float = 3600.0
+    undo_timeout: float = 30.0
+    decode: DecodeLimits = field(default_factory=DecodeLimits)
+
+
+@dataclass(frozen=True)
+class TransferRequest:
+    """One image from one source into one or more stores.
+
+    decompress: 'auto', 'never', or the name of a format. expected / expected_compressed: digests of the stored bytes / of the
+    bytes as the source gives them. expected_size: of the stored bytes. best_effort: go on without the stores that fail, as
+    long as one is left (Glance's ``all_stores_must_succeed=False``). thin: leave holes for zeros where the store can.
+    """
+
+    image_id: str
+    source: Source
+    stores: Sequence[Store]
+    hash_algo: str = DEFAULT_HASH_ALGO
+    md5: bool = False
+    decompress: str = "auto"
+    expected: Sequence[Expectation] = ()
+    expected_compressed: Sequence[Expectation] = ()
+    expected_size: int | None = None
+    best_effort: bool = False
+    thin: bool = False
+    limits: Limits = field(default_factory=Limits)
+
+
+@dataclass(frozen=True)
+class Verified:
+    """The stream, whole and checked. ``checksum`` is the md5, or None when it was not asked for or is refused here (FIPS)."""
+
+    size: int
+    os_hash_algo: str
+    os_hash_value: str
+    checksum: str | None
+    digests: Mapping[str, str]
+    fingerprints: Fingerprints
+    decompressed: str | None
+
+
+@dataclass(frozen=True)
+class Transferred:
+    """The outcome: at least one location; ``failures`` only with best effort. ``leftovers`` are of stores that failed."""
+
+    verified: Verified
+    locations: Mapping[str, Location]
+    failures: Mapping[str, GlanceStreamError]
+    leftovers: tuple[Leftover, ...] = ()
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A moment of a running transfer. Bytes. ``total`` is what the source says it has, in the same measure as ``read``."""
+
+    phase: str
+    read: int
+    total: int | None
+    produced: int
+    stores: Mapping[str, int]
+
+
+Observer = Callable[[Progress], None]
+
+
+class Recorder:
+    """Where a transfer tells what must be remembered, at the moment it must be. This one remembers nothing.
+
+    Every method but ``rolled_back`` is part of the transaction: raising rolls the transfer back.
+    """
+
+    async def opened(self, store_id: str, trace: str) -> None:
+        """A store may from now on hold something of ours, to be removed by ``Store.discard(trace)``. Before its first byte."""
+
+    async def verified(self, verified: Verified) -> None:
+        """The whole stream was read, checked and flushed; nothing is visible yet. Before the first commit."""
+
+    async def committed(self, location: Location) -> None:
+        """A store holds the image under its final name."""
+
+    async def finished(self, outcome: Transferred) -> None:
+        """All is done; the last chance to refuse."""
+
+    async def rolled_back(self, failures: Mapping[str, GlanceStreamError], leftovers: Sequence[Leftover]) -> None:
+        """Everything was undone, but for the leftovers. Raising replaces nothing: the first cause is reported."""
