@@ -11,7 +11,7 @@ import hashlib
 import os
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 from urllib.parse import quote, unquote, urlsplit
@@ -44,8 +44,8 @@ class CatalogueConfig(msgspec.Struct, frozen=True, kw_only=True):
     def __repr__(self) -> str:
         return f"CatalogueConfig(url={mask_password(self.url)!r})"
 
-    def __rich_repr__(self) -> Iterator[tuple[str, object]]:
-        yield "url", mask_password(self.url)
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return [("url", mask_password(self.url))]
 
 
 class TransferConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,7 +54,7 @@ class TransferConfig(msgspec.Struct, frozen=True, kw_only=True):
     slots: Annotated[int, msgspec.Meta(ge=2, le=4096)] = 8
     slot_size: ByteSize = ByteSize(4 << 20)
     store_timeout: Annotated[float, msgspec.Meta(gt=0)] = 300.0
-    source_timeout: Annotated[float, msgspec.Meta(gt=0)] = 60.0
+    source_timeout: Annotated[float, msgspec.Meta(gt=0)] = 3600.0
 
 
 class StoreConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,8 +69,8 @@ class StoreConfig(msgspec.Struct, frozen=True, kw_only=True):
     def __repr__(self) -> str:
         return f"StoreConfig(type={self.type!r}, options={sorted(self.options)})"
 
-    def __rich_repr__(self) -> Iterator[tuple[str, object]]:
-        yield from (("type", self.type), ("options", sorted(self.options)))
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return [("type", self.type), ("options", sorted(self.options))]
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):

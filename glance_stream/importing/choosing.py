@@ -1,0 +1,81 @@
+"""Which stores a request means, and every refusal of it before a byte moves (glance-api ``images.py`` import_image).
+
+Where Glance accepts and then fails or gets stuck (reserved stores, an empty list, a store named twice, a read-only store), this
+refuses.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+from glance_stream.errors import GlanceStreamError, InvalidRequest, StoreDenied, StoreReadOnly, StoreTimeout
+from glance_stream.importing.site import Site
+from glance_stream.stores.base import Store
+
+LOG = logging.getLogger(__name__)
+
+# Whether a store can be written to is asked before anything starts; one that hangs on that will not be waited for long.
+OPEN_SECONDS = 30.0
+
+
+async def choose_stores(site: Site, stores: Sequence[str] | None, all_stores: bool) -> list[str]:
+    """Ids of the stores to write to. Raises InvalidRequest."""
+    if not isinstance(all_stores, bool):
+        raise InvalidRequest("all_stores must be boolean value only")
+    if all_stores and stores is not None:
+        raise InvalidRequest("all_stores parameter can't be used with stores")
+    if all_stores:
+        return await _writable(site)
+    named = [site.default_store] if stores is None else _listed(stores)
+    chosen = [site.store(name) for name in named]
+    for store in chosen:
+        if store.traits.read_only:
+            raise InvalidRequest(f"store {store.store_id!r} is read-only")
+    if len({store.store_id for store in chosen}) != len(chosen):
+        raise InvalidRequest("a store is named twice")
+    return [store.store_id for store in chosen]
+
+
+def _listed(stores: Sequence[str]) -> Sequence[str]:
+    if isinstance(stores, str) or not isinstance(stores, Sequence) or not all(isinstance(one, str) for one in stores):
+        raise InvalidRequest("stores must be a list of store ids")
+    if not stores:
+        raise InvalidRequest("stores is an empty list: name at least one store")
+    return stores
+
+
+async def _writable(site: Site) -> list[str]:
+    """All stores but those that can't be written to. One that is merely down is still meant, and then fails (bug 1881958)."""
+    ids = list(site.stores)
+    meant = await asyncio.gather(*(_is_meant(site, store_id) for store_id in ids))
+    chosen = [store_id for store_id, wanted in zip(ids, meant, strict=True) if wanted]
+    if not chosen:
+        raise InvalidRequest("no store can be written to")
+    return chosen
+
+
+async def _is_meant(site: Site, store_id: str) -> bool:
+    try:
+        store = site.store(store_id)
+        if store.traits.read_only:
+            return False
+        await open_store(store)
+    except (StoreDenied, StoreReadOnly) as error:
+        LOG.warning("left out of all stores: %s", error)
+        return False
+    except InvalidRequest:
+        raise  # a store that is configured wrongly is a mistake to be mended, not to be passed over
+    except GlanceStreamError as error:
+        LOG.warning("%s", error)
+    return True
+
+
+async def open_store(store: Store) -> None:
+    """Open a store within a time limit. Raises StoreError."""
+    try:
+        async with asyncio.timeout(OPEN_SECONDS):
+            await store.open()
+    except TimeoutError as error:
+        raise StoreTimeout(store.store_id, f"opening has not ended within {OPEN_SECONDS:g} s") from error

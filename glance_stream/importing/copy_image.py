@@ -1,0 +1,147 @@
+"""copy-image: bytes that are in one store go to more stores, unchanged and checked while they go.
+
+No decoding and no plugins (bug 1885725), no staging to trust (bug 1885003). A location that is missing, unreadable or does not
+give the recorded bytes is passed over for the next one; Glance does so for a missing one only.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from glance_stream import threads
+from glance_stream.catalogue import Operation, Task
+from glance_stream.errors import (
+    DigestMismatch,
+    EmptyImage,
+    GlanceStreamError,
+    InvalidRequest,
+    LimitExceeded,
+    SourceError,
+    StoreError,
+)
+from glance_stream.importing.choosing import choose_stores
+from glance_stream.importing.outcome import Outcome
+from glance_stream.importing.recording import CatalogueRecorder
+from glance_stream.importing.site import Site
+from glance_stream.model import Image, Location, Status
+from glance_stream.transfer import Expectation, Observer, Transferred, TransferRequest, transfer
+
+LOG = logging.getLogger(__name__)
+
+# What speaks against the location that is read and not against the stores written to.
+BAD_SOURCE = (SourceError, DigestMismatch, EmptyImage, LimitExceeded, StoreError)
+
+
+async def copy_image(
+    site: Site,
+    image_id: str,
+    *,
+    stores: Sequence[str] | None = None,
+    all_stores: bool = False,
+    all_stores_must_succeed: bool = True,
+    source_store: str | None = None,
+    observer: Observer | None = None,
+) -> Outcome:
+    """Copy an active image to more stores. ``source_store``: read from this one only.
+
+    Raises InvalidRequest with nothing changed; ImageLocked; SourceError when no location gives the image; ImportFailed. The
+    image stays active and keeps the locations it had. With all_stores, stores that hold the image are passed over; if none is
+    left, nothing is done.
+    """
+    if not isinstance(all_stores_must_succeed, bool):
+        raise InvalidRequest("all_stores_must_succeed must be boolean value only")
+    if stores is None and not all_stores:
+        raise InvalidRequest("name the stores to copy to, or all stores")
+    image = await site.image(image_id)
+    chosen = await choose_stores(site, stores, all_stores)
+    targets = _targets(image, chosen, all_stores)
+    sources = _sources(site, image, source_store)
+    if not targets:
+        return Outcome(image, notes=("every store has the image already",))
+    async with site.locked(image_id, Operation.COPY) as task:
+        image = await site.image(image_id)  # as it is now that nobody else may change it
+        targets = _targets(image, targets, all_stores)
+        return await _copy(site, task, image, targets, sources, not all_stores_must_succeed, observer)
+
+
+def _targets(image: Image, chosen: Sequence[str], all_stores: bool) -> list[str]:
+    if image.status is not Status.ACTIVE:
+        raise InvalidRequest(f"image {image.image_id} is {image.status}; only an active image can be copied")
+    present = [store_id for store_id in chosen if store_id in image.stores]
+    if present and not all_stores:
+        raise InvalidRequest(f"Image is already present at store '{present[0]}'")
+    return [store_id for store_id in chosen if store_id not in present]
+
+
+def _sources(site: Site, image: Image, wanted: str | None) -> list[Location]:
+    """The locations to read, the default store's first."""
+    if wanted is not None:
+        site.store(wanted)
+        if wanted not in image.stores:
+            raise InvalidRequest(f"image {image.image_id} is not in store {wanted!r}; it is in {', '.join(image.stores)}")
+        return [location for location in image.locations if location.store_id == wanted]
+    known = [location for location in image.locations if location.store_id in site.stores]
+    if not known:
+        raise InvalidRequest(f"image {image.image_id} is in no store of this site; it is in {', '.join(image.stores)}")
+    return sorted(known, key=lambda location: location.store_id != site.default_store)
+
+
+async def _copy(
+    site: Site,
+    task: Task,
+    image: Image,
+    targets: Sequence[str],
+    sources: Sequence[Location],
+    best_effort: bool,
+    observer: Observer | None,
+) -> Outcome:
+    recorder = CatalogueRecorder(site.catalogue, task, best_effort=best_effort)
+    await threads.call(site.catalogue.begin, task, targets, importing=False)
+    try:
+        done, notes = await _from_first_good(site, image, targets, sources, best_effort, recorder, observer)
+    except BaseException:
+        await recorder.record_failure()
+        raise
+    return Outcome(await site.image(image.image_id), done.failures, done.leftovers, notes)
+
+
+async def _from_first_good(
+    site: Site,
+    image: Image,
+    targets: Sequence[str],
+    sources: Sequence[Location],
+    best_effort: bool,
+    recorder: CatalogueRecorder,
+    observer: Observer | None,
+) -> tuple[Transferred, tuple[str, ...]]:
+    """Try one location after the other. Raises SourceError when none is good."""
+    refused: dict[str, GlanceStreamError] = {}
+    for location in sources:
+        request = TransferRequest(
+            image_id=image.image_id,
+            source=site.store(location.store_id).open_reader(location),
+            stores=[site.store(store_id) for store_id in targets],
+            hash_algo=image.os_hash_algo or site.hash_algo,
+            md5=image.checksum is not None and image.os_hash_value is None,
+            decompress="never",
+            expected=_recorded_digests(image),
+            expected_size=image.size,
+            best_effort=best_effort,
+            limits=site.limits,
+        )
+        try:
+            done = await transfer(request, recorder, observer)
+            return done, tuple(f"passed over {location_id}: {error}" for location_id, error in refused.items())
+        except BAD_SOURCE as error:
+            LOG.warning("can't copy image %s from store %r: %s", image.image_id, location.store_id, error)
+            refused[location.store_id] = error
+            if error.leftovers:
+                raise
+    raise SourceError(f"image {image.image_id} can't be read: " + "; ".join(str(error) for error in refused.values()))
+
+
+def _recorded_digests(image: Image) -> list[Expectation]:
+    if image.os_hash_algo and image.os_hash_value:
+        return [Expectation(image.os_hash_algo, image.os_hash_value)]
+    return [Expectation("md5", image.checksum)] if image.checksum else []

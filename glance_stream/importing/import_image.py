@@ -1,0 +1,145 @@
+"""Importing: glance-direct and web-download in one pass (glance ``async_/flows/api_image_import.py``, without the staging)."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from glance_stream import threads
+from glance_stream.catalogue import Operation, Task
+from glance_stream.chunker import DigestRefused, require_digest
+from glance_stream.decode import check_request
+from glance_stream.errors import ImageNotFound, InvalidRequest
+from glance_stream.importing.choosing import choose_stores
+from glance_stream.importing.outcome import Outcome
+from glance_stream.importing.recording import CatalogueRecorder
+from glance_stream.importing.site import Site
+from glance_stream.model import CONTAINER_FORMATS, DISK_FORMATS, Image, Status
+from glance_stream.sources.base import Source
+from glance_stream.transfer import Expectation, Observer, TransferRequest, transfer
+
+
+@dataclass(frozen=True)
+class ImportRequest:
+    """What to import and how. An image that is not in the catalogue is created; one that is must be queued.
+
+    stores / all_stores / all_stores_must_succeed: as in Glance; neither of the first two means the default store. hash_algo:
+    of the multihash, the site's by default. For the other fields see :class:`glance_stream.transfer.TransferRequest`.
+    """
+
+    source: Source
+    image_id: str | None = None
+    name: str | None = None
+    disk_format: str | None = "raw"
+    container_format: str | None = "bare"
+    properties: Mapping[str, str] = field(default_factory=dict)
+    stores: Sequence[str] | None = None
+    all_stores: bool = False
+    all_stores_must_succeed: bool = True
+    hash_algo: str | None = None
+    md5: bool = False
+    decompress: str = "auto"
+    expected: Sequence[Expectation] = ()
+    expected_compressed: Sequence[Expectation] = ()
+    thin: bool = False
+
+
+async def import_image(site: Site, request: ImportRequest, observer: Observer | None = None) -> Outcome:
+    """Import one image. With all_stores_must_succeed every store has it afterwards, or the image is as it was before.
+
+    Raises InvalidRequest with nothing changed; ImageLocked; and what :func:`glance_stream.transfer.transfer` raises, after
+    everything was undone. The record of an image created here stays, queued and with the reasons, unless the request was bad.
+    """
+    check(request)
+    stores = await choose_stores(site, request.stores, request.all_stores)
+    image, created = await _image(site, request)
+    try:
+        async with site.locked(image.image_id, Operation.IMPORT) as task:
+            return await _import(site, task, image, stores, request, observer)
+    except InvalidRequest:
+        if created:
+            await threads.call(site.catalogue.delete_image, image.image_id)
+        raise
+
+
+def check(request: ImportRequest) -> None:
+    """What can be refused by looking at the request alone. Raises InvalidRequest."""
+    if not isinstance(request.all_stores_must_succeed, bool):
+        raise InvalidRequest("all_stores_must_succeed must be boolean value only")
+    check_request(request.decompress)
+    _check_format("disk_format", request.disk_format, DISK_FORMATS)
+    _check_format("container_format", request.container_format, CONTAINER_FORMATS)
+    if request.hash_algo is not None:
+        try:
+            require_digest(request.hash_algo.lower())
+        except DigestRefused as error:
+            raise InvalidRequest(f"hash algorithm: {error}") from error
+
+
+def _check_format(name: str, value: str | None, known: Sequence[str]) -> None:
+    if not value:
+        raise InvalidRequest(f"{name} must be set before an import")
+    if value not in known:
+        raise InvalidRequest(f"unknown {name} {value!r}; known are {', '.join(known)}")
+
+
+async def _image(site: Site, request: ImportRequest) -> tuple[Image, bool]:
+    """The image's record, and whether it was created just now."""
+    if request.image_id is not None:
+        try:
+            return await _existing(site, request.image_id), False
+        except ImageNotFound:
+            pass
+    create = site.catalogue.create_image
+    image = await threads.call(
+        create,
+        request.image_id or str(uuid.uuid4()),
+        name=request.name,
+        disk_format=request.disk_format,
+        container_format=request.container_format,
+        properties=request.properties,
+    )
+    return image, True
+
+
+async def _existing(site: Site, image_id: str) -> Image:
+    image = await site.image(image_id)
+    if image.status is Status.ACTIVE:
+        raise InvalidRequest(f"image {image_id} is active already; 'copy' brings it to more stores")
+    for name, value in (("disk_format", image.disk_format), ("container_format", image.container_format)):
+        if not value:
+            raise InvalidRequest(f"image {image_id}: {name} must be set before an import")
+    return image
+
+
+async def _import(
+    site: Site, task: Task, image: Image, stores: Sequence[str], request: ImportRequest, observer: Observer | None
+) -> Outcome:
+    best_effort = not request.all_stores_must_succeed
+    recorder = CatalogueRecorder(site.catalogue, task, best_effort=best_effort)
+    await threads.call(site.catalogue.begin, task, stores, importing=True)
+    try:
+        done = await transfer(
+            TransferRequest(
+                image_id=image.image_id,
+                source=request.source,
+                stores=[site.store(store_id) for store_id in stores],
+                hash_algo=image.os_hash_algo or request.hash_algo or site.hash_algo,
+                md5=request.md5,
+                # Glance's plugin leaves these alone too: the compressed form is what the image is.
+                decompress="never" if image.container_format == "compressed" else request.decompress,
+                expected=request.expected,
+                expected_compressed=request.expected_compressed,
+                best_effort=best_effort,
+                thin=request.thin,
+                limits=site.limits,
+            ),
+            recorder,
+            observer,
+        )
+    except BaseException:
+        await recorder.record_failure()
+        raise
+    notes = (f"decompressed from {done.verified.decompressed}",) if done.verified.decompressed else ()
+    return Outcome(await site.image(image.image_id), done.failures, done.leftovers, notes)

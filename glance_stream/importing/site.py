@@ -1,0 +1,96 @@
+"""A site: its catalogue, its stores and its rules. What every operation works on."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+
+from glance_stream import threads
+from glance_stream.catalogue import Catalogue, Operation, Task
+from glance_stream.config import Config
+from glance_stream.decode.base import DecodeLimits
+from glance_stream.errors import GlanceStreamError, InvalidRequest
+from glance_stream.model import DEFAULT_HASH_ALGO, Image, Location
+from glance_stream.stores import Stores
+from glance_stream.stores.base import Store
+from glance_stream.transfer import Limits
+
+LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Site:
+    """``hash_algo`` is Glance's `hashing_algorithm`; ``default_store`` its `default_backend`."""
+
+    catalogue: Catalogue
+    stores: Stores
+    default_store: str
+    hash_algo: str = DEFAULT_HASH_ALGO
+    limits: Limits = field(default_factory=Limits)
+
+    @classmethod
+    def open(cls, config: Config) -> Site:
+        """The site of a configuration: the catalogue is opened, stores are when they are used. Blocking.
+
+        Raises InvalidRequest, CatalogueError.
+        """
+        pace, cap = config.transfer, config.image_size_cap
+        return cls(
+            catalogue=Catalogue(config.catalogue.url),
+            stores=Stores(config.stores),
+            default_store=config.default_store,
+            hash_algo=config.hashing_algorithm,
+            limits=Limits(
+                slots=pace.slots,
+                slot_size=pace.slot_size,
+                store_timeout=pace.store_timeout,
+                source_timeout=pace.source_timeout,
+                decode=DecodeLimits(max_size=cap),
+            ),
+        )
+
+    def store(self, store_id: str) -> Store:
+        """Raises InvalidRequest for a store that the site does not have."""
+        try:
+            return self.stores[store_id]
+        except KeyError:
+            raise InvalidRequest(f"there is no store {store_id!r}; there are: {', '.join(self.stores)}") from None
+
+    async def image(self, image_id: str) -> Image:
+        """The record, every location with its store's id. Raises ImageNotFound."""
+        image = await threads.call(self.catalogue.get_image, image_id)
+        if all(location.store_id for location in image.locations):
+            return image
+        locations = [await self._resolved(image_id, location) for location in image.locations]
+        return replace(image, locations=tuple(locations))
+
+    async def _resolved(self, image_id: str, location: Location) -> Location:
+        """A location from before there were many stores gets its store's id, once and for good (bug 1886374)."""
+        if location.store_id:
+            return location
+        owners = self.stores.owners(location.url)
+        if len(owners) != 1:
+            LOG.warning("image %s: %s is in %s of this site's stores", image_id, location.url, len(owners) or "none")
+            return location
+        await threads.call(self.catalogue.resolve_location, image_id, location.url, owners[0])
+        return replace(location, store_id=owners[0])
+
+    @asynccontextmanager
+    async def locked(self, image_id: str, operation: Operation) -> AsyncIterator[Task]:
+        """Hold the image. Raises ImageLocked, ImageNotFound. An operation without a recorded outcome keeps it, for `recover`."""
+        task = Task.here(image_id, operation)
+        await threads.call(self.catalogue.acquire, image_id, task)
+        try:
+            yield task
+        finally:
+            try:
+                await threads.call(self.catalogue.release, task)
+            except GlanceStreamError as error:
+                LOG.error("%s", error)
+
+    async def close(self) -> None:
+        """Close stores and catalogue."""
+        await self.stores.close()
+        self.catalogue.close()
