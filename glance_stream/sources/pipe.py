@@ -32,9 +32,7 @@ class PipeSource(Source):
         if stat.S_ISDIR(mode):
             raise InvalidRequest(f"{self.name} is a directory: give an image file")
         if os.isatty(self._fd):
-            raise InvalidRequest(
-                f"{self.name} is a terminal: redirect a file or a pipe into it, or name the image instead of '-'"
-            )
+            raise InvalidRequest(f"{self.name} is a terminal: redirect a file or a pipe into it, or name the image instead of '-'")
         if self._wake is None:
             self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         if has_size(mode):
