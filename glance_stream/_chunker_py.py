@@ -28,6 +28,9 @@ __all__ = [
 
 COMPILED = False
 
+# By hashlib's names it would compute these two itself and never ask OpenSSL.
+OPENSSL_NAMES = {"blake2b": "blake2b512", "blake2s": "blake2s256"}
+
 
 class DigestRefused(ValueError):
     """The system's crypto library refuses this algorithm (FIPS), or nothing here knows it."""
@@ -67,14 +70,13 @@ class DigestLane(Lane):
 
 def _hasher(algorithm: str) -> hashlib._Hash:
     try:
-        hasher = hashlib.new(algorithm)
+        hasher = hashlib.new(OPENSSL_NAMES.get(algorithm, algorithm))
     except (TypeError, ValueError) as error:  # TypeError also for a name that is no C string
         if not isinstance(algorithm, str):
             raise
         raise DigestRefused(f"unknown digest algorithm {algorithm!r}") from error
-    # Where OpenSSL refuses, hashlib quietly takes code of its own, which would get round the system's FIPS rules. Only these
-    # two it never asks OpenSSL for.
-    if type(hasher).__module__ != "_hashlib" and algorithm not in ("blake2b", "blake2s"):
+    # Where OpenSSL refuses, hashlib quietly takes code of its own, which would get round the system's FIPS rules.
+    if type(hasher).__module__ != "_hashlib":
         raise DigestRefused(f"the system's OpenSSL refuses {algorithm}")
     if not hasher.digest_size:
         raise DigestRefused(f"{algorithm} has no fixed length")
