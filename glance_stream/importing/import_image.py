@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from glance_stream import threads
 from glance_stream.catalogue import Operation, Task
 from glance_stream.chunker import DigestRefused, require_digest
-from glance_stream.decode import check_request
+from glance_stream.decode import choose
 from glance_stream.errors import ImageNotFound, InvalidRequest
 from glance_stream.importing.choosing import choose_stores
 from glance_stream.importing.outcome import Outcome
@@ -67,7 +67,7 @@ def check(request: ImportRequest) -> None:
     """What can be refused by looking at the request alone. Raises InvalidRequest."""
     if not isinstance(request.all_stores_must_succeed, bool):
         raise InvalidRequest("all_stores_must_succeed must be boolean value only")
-    check_request(request.decompress)
+    choose(request.decompress, b"")
     _check_format("disk_format", request.disk_format, DISK_FORMATS)
     _check_format("container_format", request.container_format, CONTAINER_FORMATS)
     if request.hash_algo is not None:

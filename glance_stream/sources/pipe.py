@@ -74,8 +74,8 @@ class PipeSource(Source):
         poll.poll()
 
     def fileno(self) -> int | None:
-        """Only of a file: a native read that blocks on a pipe could not be interrupted."""
-        return None if self._file is None else self._fd
+        """The core polls a pipe before each read, so that failing the ring interrupts it."""
+        return self._fd
 
     def verify_unchanged(self) -> None:
         if self._file is not None:

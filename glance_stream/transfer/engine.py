@@ -13,7 +13,7 @@ import logging
 from collections.abc import Iterable, Mapping
 
 from glance_stream.chunker import DigestLane, DigestRefused, Ring, require_digest
-from glance_stream.decode import SNIFF_SIZE, choose
+from glance_stream.decode import SNIFF_SIZE, choose, sniff
 from glance_stream.errors import DigestMismatch, EmptyImage, GlanceStreamError, InvalidRequest, LimitExceeded, StoreUnavailable
 from glance_stream.model import Fingerprints
 from glance_stream.rollback import Rollback
@@ -71,7 +71,7 @@ class _Transfer:
         request, limits = self._request, self._limits.decode
         self._info, head = await open_source(request.source, 0 if request.decompress == "never" else SNIFF_SIZE)
         self._intake = Intake(request.source, self._info, head, self._ring)
-        self._format = choose(request.decompress, head)
+        self._format = self._choose_format(head)
         if self._format is not None:
             self._intake.decode(self._format, limits, {expected.algorithm for expected in request.expected_compressed})
         self._add_digests()
@@ -79,6 +79,16 @@ class _Transfer:
         if size_hint is not None and size_hint > limits.max_size:
             raise LimitExceeded(f"the image has {size_hint} bytes, the limit is {limits.max_size}")
         await self._targets.each(lambda target: target.open(request.image_id, size_hint, request.thin), self._opened)
+
+    def _choose_format(self, head: bytes) -> str | None:
+        if self._request.decompress == "auto" and (resembled := sniff(head).resembles):
+            LOG.warning(
+                "%s begins like %s but is not: taken as it is; --decompress=%s insists, --decompress=never silences this",
+                self._request.source.name,
+                resembled,
+                resembled,
+            )
+        return choose(self._request.decompress, head)
 
     def _add_digests(self) -> None:
         request = self._request
