@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 
 class CompressedReader(Protocol):
@@ -37,14 +37,16 @@ class DecodeLimits:
 class Decoder(ABC):
     """One compressed stream being decoded. Blocking; used by one thread."""
 
-    format: ClassVar[str]
+    format: str
 
     @abstractmethod
     def readinto(self, view: memoryview) -> int:
-        """Decode up to ``len(view)`` bytes into ``view``; 0 only when the stream was complete, verified and had nothing after it.
+        """Decode up to ``len(view)`` bytes into ``view``; 0 only if the stream was complete, verified and had nothing after it.
 
+        ``view`` is writable, of bytes, contiguous and not empty; nothing of it is kept. Fewer bytes than asked for say nothing.
+        After an error the decoder is of no more use, except to be closed.
         Raises DecodeError (truncated, corrupt, trailing garbage), LimitExceeded, and what the reader raises.
         """
 
     def close(self) -> None:
-        """Let memory go. May be called twice."""
+        """Let memory go; nothing is read afterwards. May be called twice."""

@@ -1,0 +1,46 @@
+"""zstd frames (RFC 8878), one or many end to end, skippable frames among them (pzstd writes such)."""
+
+from __future__ import annotations
+
+import zstandard
+
+from glance_stream.decode.base import CompressedReader, DecodeLimits, Decoder
+from glance_stream.decode.intake import PIECE
+from glance_stream.decode.zstd_frames import FrameWalk
+from glance_stream.errors import DecodeError
+
+
+class ZstdDecoder(Decoder):
+    """Decodes into the caller's buffer, no copy between. Memory: the frame's window, at most ``DecodeLimits.max_memory``."""
+
+    format = "zstd"
+
+    def __init__(self, reader: CompressedReader, limits: DecodeLimits) -> None:
+        self._watched = _Watched(reader, FrameWalk(limits.max_memory))
+        decompressor = zstandard.ZstdDecompressor(max_window_size=limits.max_memory)
+        self._stream = decompressor.stream_reader(self._watched, PIECE, read_across_frames=True, closefd=False)  # type: ignore[arg-type]
+
+    def readinto(self, view: memoryview) -> int:
+        try:
+            produced = self._stream.readinto(view)
+        except zstandard.ZstdError as error:
+            raise DecodeError(f"the zstd stream is corrupt: {error}") from error
+        if not produced and not self._watched.walk.complete:
+            raise DecodeError("the zstd stream is truncated")
+        return produced
+
+    def close(self) -> None:
+        self._stream.close()  # type: ignore[no-untyped-call]
+
+
+class _Watched:
+    """The reader as libzstd sees it; what passes is shown to the walk first."""
+
+    def __init__(self, reader: CompressedReader, walk: FrameWalk) -> None:
+        self._reader = reader
+        self.walk = walk
+
+    def read(self, size: int = -1, /) -> bytes:
+        data = self._reader.read(size)
+        self.walk.feed(data)
+        return data
