@@ -127,7 +127,7 @@ def parse_size(value: object) -> ByteSize:
     """Bytes from an integer or from text with a unit. Raises ValueError."""
     if isinstance(value, int) and not isinstance(value, bool):
         number: float = value
-    elif isinstance(value, str) and (found := re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", value)):
+    elif isinstance(value, str) and (found := re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*", value)):
         unit = SIZE_UNITS.get(found[2].lower())
         if unit is None:
             raise ValueError(f"unknown unit {found[2]!r}, write one of B, KiB, MiB, GiB, TiB, kB, MB, GB, TB")
