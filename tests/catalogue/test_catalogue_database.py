@@ -1,0 +1,224 @@
+"""The database under the catalogue: what it is opened with, and how it says no."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from catalogue_words import CONTENT, at
+from sqlalchemy import make_url
+from sqlalchemy.dialects import mysql, postgresql
+from sqlalchemy.schema import CreateTable
+
+from glance_stream.catalogue import Catalogue, Operation, Task, engine
+from glance_stream.catalogue.tables import schema
+from glance_stream.errors import CatalogueError, ImageLocked, InvalidRequest
+from glance_stream.model import Image
+
+OPEN = "import sys; from glance_stream.catalogue import Catalogue; Catalogue(sys.argv[1]).close()"
+
+
+def add_image(catalogue: Catalogue) -> Image:
+    return catalogue.create_image(str(uuid.uuid4()), name=None, disk_format=None, container_format=None)
+
+
+def test_a_new_catalogue_is_its_owners_alone(tmp_path: Path) -> None:
+    """OSSN-0065: who can write the catalogue can exchange an image's data."""
+    file = tmp_path / "new" / "deep" / "catalogue.db"
+    with Catalogue(f"sqlite:///{file}") as catalogue:
+        add_image(catalogue)
+        for path, mode in ((file, 0o600), (Path(f"{file}-wal"), 0o600), (file.parent, 0o700), (file.parent.parent, 0o700)):
+            assert path.stat().st_mode & 0o777 == mode, path
+
+
+def test_settings(catalogue: Catalogue) -> None:
+    with catalogue._database.read() as connection:
+        found = {
+            name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
+            for name in ("journal_mode", "foreign_keys", "synchronous", "busy_timeout")
+        }
+    assert found == {"journal_mode": "wal", "foreign_keys": 1, "synchronous": 2, "busy_timeout": 30_000}
+
+
+def test_records_outlive_the_process_that_made_them(url: str) -> None:
+    with Catalogue(url) as catalogue:
+        image = add_image(catalogue)
+    with Catalogue(url) as catalogue:
+        assert catalogue.list_images() == [image]
+
+
+def test_two_processes_open_a_new_catalogue_at_once(url: str, python: Callable[..., Any]) -> None:
+    opening = [python(OPEN, url) for _ in range(4)]
+    assert [process.wait(timeout=30) for process in opening] == [0] * 4
+
+
+def test_a_reader_sees_one_state_and_is_not_held_up_by_a_writer(catalogue: Catalogue) -> None:
+    with catalogue._database.write() as writer, catalogue._database.read() as reader:
+        assert reader.exec_driver_sql("SELECT count(*) FROM images").scalar() == 0
+        writer.exec_driver_sql("INSERT INTO leftovers VALUES (1, 'i', 's', 't', 'r', '2026-01-01 00:00:00.000000')")
+        assert catalogue.leftovers() == []
+    assert len(catalogue.leftovers()) == 1
+
+
+def test_a_transaction_that_fails_leaves_nothing(catalogue: Catalogue) -> None:
+    def fail_half_way() -> None:
+        with catalogue._database.write() as connection:
+            connection.exec_driver_sql("INSERT INTO leftovers VALUES (1, 'i', 's', 't', 'r', '2026-01-01 00:00:00.000000')")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail_half_way()
+    assert catalogue.leftovers() == []
+
+
+def test_threads_share_a_catalogue(catalogue: Catalogue, image: Image) -> None:
+    """Each thread takes the lock, adds to a counter, and lets go; no addition is lost."""
+    together = threading.Barrier(8)
+    problems: list[BaseException] = []
+
+    def count() -> None:
+        try:
+            together.wait()
+            for _ in range(3):
+                task = Task.here(image.image_id, Operation.COPY)
+                while True:
+                    try:
+                        catalogue.acquire(image.image_id, task)
+                    except ImageLocked:
+                        continue
+                    break
+                before = catalogue.get_image(image.image_id).properties.get("count", "0")
+                catalogue.update_properties(image.image_id, {"count": str(int(before) + 1)})
+                catalogue.release(task)
+        except BaseException as error:
+            problems.append(error)
+
+    threads = [threading.Thread(target=count) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert problems == []
+    assert catalogue.get_image(image.image_id).properties["count"] == "24"
+
+
+def test_a_read_only_catalogue_is_read_and_not_written(url: str, tmp_path: Path) -> None:
+    with Catalogue(url) as catalogue:
+        image = add_image(catalogue)
+    with Catalogue(f"sqlite:///file:{tmp_path}/catalogue.db?mode=ro&uri=true") as read_only:
+        assert read_only.get_image(image.image_id) == image
+        with pytest.raises(CatalogueError, match="is read-only: the file and its directory must be writable"):
+            read_only.update_properties(image.image_id, {"a": "b"})
+
+
+def test_an_empty_read_only_file_is_no_catalogue(tmp_path: Path) -> None:
+    (tmp_path / "empty.db").touch()
+    with pytest.raises(CatalogueError, match="read-only"):
+        Catalogue(f"sqlite:///file:{tmp_path}/empty.db?mode=ro&uri=true")
+
+
+@pytest.mark.parametrize("path", ["file/catalogue.db", "file/deep/catalogue.db", "directory"])
+def test_a_path_that_cannot_be_a_file(tmp_path: Path, path: str) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "directory").mkdir()
+    with pytest.raises(InvalidRequest, match="name a file that can be written"):
+        Catalogue(f"sqlite:///{tmp_path / path}")
+
+
+def test_a_file_that_is_no_database(tmp_path: Path) -> None:
+    (tmp_path / "catalogue.db").write_bytes(b"QFI\xfb" * 1000)
+    with pytest.raises(CatalogueError, match="not a catalogue, or is damaged"):
+        Catalogue(f"sqlite:///{tmp_path}/catalogue.db")
+    assert (tmp_path / "catalogue.db").read_bytes() == b"QFI\xfb" * 1000
+
+
+def test_a_damaged_file(tmp_path: Path, url: str) -> None:
+    with Catalogue(url) as catalogue:
+        image = add_image(catalogue)
+    file = tmp_path / "catalogue.db"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:4096] + b"\xff" * (len(whole) - 4096))
+    with pytest.raises(CatalogueError, match="damaged: restore it from a backup"), Catalogue(url) as catalogue:
+        catalogue.get_image(image.image_id)
+
+
+def test_a_database_locked_for_too_long(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "BUSY_SECONDS", 0.05)
+    with Catalogue(url) as catalogue:
+        other = sqlite3.connect(tmp_path / "catalogue.db")
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(CatalogueError, match="another process has kept it locked") as refused:
+            add_image(catalogue)
+        assert refused.value.retryable
+        other.close()
+        add_image(catalogue)
+
+
+@pytest.mark.parametrize(
+    "url", ["sqlite://", "sqlite:///:memory:", "", "catalogue.db", "nosuch://u:secret@h/d", "x://u:secret@h:p/d"]
+)
+def test_a_url_that_names_no_catalogue(url: str) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        Catalogue(url)
+    assert "secret" not in str(refused.value)
+
+
+def test_a_driver_that_is_not_installed() -> None:
+    with pytest.raises(InvalidRequest, match="not installed") as refused:
+        Catalogue("oracle://scott:tiger@db/glance?password=tiger")
+    assert "tiger" not in str(refused.value)
+
+
+def test_passwords_are_masked() -> None:
+    shown = engine.masked(make_url("postgresql://glance:s3cret@db:5432/images?password=s3cret&sslmode=require"))
+    assert shown == "postgresql://glance:***@db:5432/images"
+
+
+def test_errors_quote_no_values(catalogue: Catalogue, image: Image) -> None:
+    task = catalogue.acquire(image.image_id, Task.here(image.image_id, Operation.IMPORT)).task
+    catalogue.begin(task, ["a"], importing=True)
+    with catalogue._database.write() as connection:
+        connection.exec_driver_sql("DROP TABLE journal")
+    with pytest.raises(CatalogueError) as refused:
+        catalogue.opened(task, "a", "a trace with a secret")
+    assert "no such table" in str(refused.value)
+    assert "secret" not in f"{refused.value} {refused.value.__cause__}"
+
+
+def test_text_that_is_not_unicode_is_refused(catalogue: Catalogue, image: Image) -> None:
+    task = catalogue.acquire(image.image_id, Task.here(image.image_id, Operation.IMPORT)).task
+    catalogue.begin(task, ["a"], importing=True)
+    with pytest.raises(InvalidRequest, match="can't be stored"):
+        catalogue.opened(task, "a", "/srv/\udcff")
+    with pytest.raises(InvalidRequest, match="can't be stored"):
+        catalogue.verified(task, 1 << 64, *CONTENT[1:])
+    catalogue.record_failure(task, {"a": ("StoreError", "/srv/\udcff\0")})
+    assert catalogue.failures(image.image_id)[0].message == "/srv/\\udcff\\0"
+
+
+def test_closing_twice(url: str) -> None:
+    catalogue = Catalogue(url)
+    catalogue.close()
+    catalogue.close()
+
+
+@pytest.mark.parametrize("dialect", [postgresql.dialect(), mysql.dialect()], ids=["postgresql", "mysql"])
+def test_the_tables_can_be_said_to_other_databases(dialect: Any) -> None:
+    said = {name: str(CreateTable(table).compile(dialect=dialect)) for name, table in schema.tables.items()}
+    if dialect.name == "mysql":
+        assert "DATETIME(6)" in said["images"]  # else seconds, and `newest first` would not hold
+        assert "utf8mb4_bin" in said["image_locations"]  # else stores `A` and `a` are one
+        assert f"BLOB({1 << 30})" in said["fingerprints"]  # else 64 KiB
+
+
+def test_case_and_spaces_tell_stores_apart(catalogue: Catalogue, image: Image) -> None:
+    task = catalogue.acquire(image.image_id, Task.here(image.image_id, Operation.IMPORT)).task
+    catalogue.begin(task, ["a", "A", "a b"], importing=True)
+    catalogue.verified(task, *CONTENT)
+    catalogue.record_success(task, [at("a"), at("A"), at("a b")])
+    assert catalogue.get_image(image.image_id).stores == ("A", "a", "a b")
