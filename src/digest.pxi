@@ -11,9 +11,13 @@ cdef class DigestLane(Lane):
         self.algorithm = algorithm
 
     def __init__(self, Ring ring, str algorithm):
-        hasher = _hashlib_hasher(algorithm)
-        if have_evp:
-            self.context = _evp_context(algorithm)
+        try:
+            hasher = _hashlib_hasher(algorithm)
+            if have_evp:
+                self.context = _evp_context(algorithm)
+        except DigestRefused:
+            self.detach()  # a lane that nobody runs must not hold up the ring
+            raise
         if self.context == NULL:
             self.hasher = hasher
 

@@ -55,6 +55,7 @@ cdef class Lane:
         if slot.exports:
             raise BufferError("somebody still holds a view of the slot")
         self.held = None
+        slot.start = NULL
         self.ring._release(self.cell, slot.head.length)
 
     def detach(self):
@@ -65,5 +66,9 @@ cdef class Lane:
         while (slot := self.take()) is not None:
             try:
                 yield slot
-            finally:
-                self.release()
+            except BaseException:
+                # The loop ended with an error whose traceback may hold the view: that error is the one to be seen.
+                if not (<Slot>slot).exports:
+                    self.release()
+                raise
+            self.release()

@@ -35,6 +35,9 @@ static double gs_now(void) {
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
+static int gs_get_flags(int fd) { return fcntl(fd, F_GETFL); }
+static int gs_set_flags(int fd, int flags) { return fcntl(fd, F_SETFL, flags); }
+
 static int gs_set_direct(int fd, int on) {
     int flags = fcntl(fd, F_GETFL);
     if (flags == -1) return -1;

@@ -37,6 +37,8 @@ cdef extern from "posix.h":
     ctypedef int (*gs_digest_final)(void *, unsigned char *, unsigned int *) noexcept nogil
 
     double gs_now() noexcept nogil
+    int gs_get_flags(int) noexcept nogil
+    int gs_set_flags(int, int) noexcept nogil
     int gs_set_direct(int, int) noexcept nogil
     ssize_t gs_pwrite_dontcache(int, const void *, size_t, int64_t) noexcept nogil
     ssize_t gs_read_dontcache(int, void *, size_t) noexcept nogil

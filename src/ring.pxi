@@ -61,6 +61,8 @@ cdef class Slot:
         return self.head.length
 
     def __getbuffer__(self, Py_buffer *buffer, int flags):
+        if self.start == NULL:
+            raise ValueError("the slot was released: by now it holds other bytes")
         PyBuffer_FillInfo(buffer, self, <void *>self.start, self.head.length, 1, flags)
         self.exports += 1
 
@@ -142,12 +144,11 @@ cdef class Ring:
     def reserve(self):
         """Wait for the next free slot; its writable bytes."""
         cdef int got
-        if self.short_seen:
-            raise ValueError("a slot shorter than slot_size was the last one")
+        self._require_room()
         with nogil:
             got = self._wait_free()
         if got == STOPPED:
-            raise LaneStopped("the ring failed")
+            self._require_open()
         self.reserved = True
         cdef _Reserved reserved = _Reserved.__new__(_Reserved)
         reserved.ring = self
@@ -161,6 +162,7 @@ cdef class Ring:
             raise ValueError("publish() without reserve()")
         if not 0 < length <= self.slot_size:
             raise ValueError(f"length must be between 1 and {self.slot_size}")
+        self._require_open()
         self.reserved = False
         with nogil:
             failure = self._publish(length)
@@ -173,12 +175,13 @@ cdef class Ring:
         cdef const uint8_t *head = <const uint8_t *>PyBytes_AsString(prefix)
         cdef size_t length = len(prefix)
         cdef int failure
-        if self.short_seen:
-            raise ValueError("a slot shorter than slot_size was the last one")
+        self._require_room()
+        self._require_open()
+        self.reserved = False
         with nogil:
             failure = self._fill(fd, head, length)
         if failure == STOPPED:
-            raise LaneStopped("the ring failed")
+            self._require_open()
         if failure:
             raise OSError(failure, os.strerror(failure))
         return self.bytes_published - before
@@ -204,6 +207,19 @@ cdef class Ring:
     def lane(self):
         """Add a lane read from Python."""
         return Lane(self)
+
+    cdef int _require_room(self) except -1:
+        if self.short_seen:
+            raise ValueError("a slot shorter than slot_size was the last one")
+        return 0
+
+    cdef int _require_open(self) except -1:
+        cdef int state = self._state()
+        if state == FAILED:
+            raise LaneStopped("the ring failed")
+        if state == FINISHED:
+            raise ValueError("the stream is finished")
+        return 0
 
     # -- for lanes ----------------------------------------------------------------------------------------------------------
 
@@ -340,6 +356,8 @@ cdef class Ring:
         cdef size_t have, some
         cdef ssize_t n
         cdef int failure
+        if read(fd, NULL, 0) < 0:
+            return errno  # now: the writing end of a pipe never polls as readable
         while not end:
             if self._wait_free() == STOPPED:
                 return STOPPED

@@ -10,7 +10,7 @@ cdef class WriteLane(Lane):
     def __cinit__(self, Ring ring not None, int fd, *, bint thin=False, bint direct=True):
         self.fd = fd
         self.thin = thin
-        self.how = DIRECT if direct and gs_set_direct(fd, 1) == 0 else DONTCACHE
+        self.how = DIRECT if direct else DONTCACHE
 
     @property
     def mode(self):
@@ -20,17 +20,32 @@ cdef class WriteLane(Lane):
         """Write the whole stream and set the file's exact size."""
         cdef int failure
         with nogil:
-            failure = self._write_all()
+            failure = self._write_with_flags()
         if failure == STOPPED:
             raise LaneStopped("the ring failed or the lane was detached")
         if failure:
             raise OSError(failure, os.strerror(failure))
+
+    cdef int _write_with_flags(self) noexcept nogil:
+        """The descriptor's flags are its owner's, whose later writes may not be aligned: they are put back."""
+        cdef int flags = gs_get_flags(self.fd)
+        cdef int failure = errno
+        if flags == -1:
+            self.ring._detach(self.cell)
+            return failure
+        if self.how == DIRECT and gs_set_direct(self.fd, 1):
+            self.how = DONTCACHE
+        failure = self._write_all()
+        gs_set_flags(self.fd, flags)
+        return failure
 
     cdef int _write_all(self) noexcept nogil:
         """0, STOPPED, or an errno."""
         cdef const uint8_t *start
         cdef Head head
         cdef int failure = 0
+        if self.thin and gs_is_regular(self.fd) and ftruncate(self.fd, 0):  # a hole over old bytes would show them
+            failure = errno
         cdef int got = self.ring._take(self.cell, &start, &head)
         while got == READY and not failure:
             failure = self._write_slot(start, &head)
