@@ -62,7 +62,8 @@ async def copy_image(
     async with site.locked(image_id, Operation.COPY) as task:
         image = await site.image(image_id)  # as it is now that nobody else may change it
         targets = _targets(image, targets, all_stores)
-        return await _copy(site, task, image, targets, sources, not all_stores_must_succeed, observer)
+        done, notes = await _copy(site, task, image, targets, sources, not all_stores_must_succeed, observer)
+    return Outcome(await site.image(image_id), done.failures, done.leftovers, notes)
 
 
 def _targets(image: Image, chosen: Sequence[str], all_stores: bool) -> list[str]:
@@ -95,15 +96,14 @@ async def _copy(
     sources: Sequence[Location],
     best_effort: bool,
     observer: Observer | None,
-) -> Outcome:
+) -> tuple[Transferred, tuple[str, ...]]:
     recorder = CatalogueRecorder(site.catalogue, task, best_effort=best_effort)
     await threads.call(site.catalogue.begin, task, targets, importing=False)
     try:
-        done, notes = await _from_first_good(site, image, targets, sources, best_effort, recorder, observer)
+        return await _from_first_good(site, image, targets, sources, best_effort, recorder, observer)
     except BaseException:
         await recorder.record_failure()
         raise
-    return Outcome(await site.image(image.image_id), done.failures, done.leftovers, notes)
 
 
 async def _from_first_good(

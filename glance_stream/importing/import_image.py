@@ -17,7 +17,7 @@ from glance_stream.importing.recording import CatalogueRecorder
 from glance_stream.importing.site import Site
 from glance_stream.model import CONTAINER_FORMATS, DISK_FORMATS, Image, Status
 from glance_stream.sources.base import Source
-from glance_stream.transfer import Expectation, Observer, TransferRequest, transfer
+from glance_stream.transfer import Expectation, Observer, Transferred, TransferRequest, transfer
 
 
 @dataclass(frozen=True)
@@ -56,11 +56,13 @@ async def import_image(site: Site, request: ImportRequest, observer: Observer | 
     image, created = await _image(site, request)
     try:
         async with site.locked(image.image_id, Operation.IMPORT) as task:
-            return await _import(site, task, image, stores, request, observer)
+            done = await _import(site, task, image, stores, request, observer)
     except InvalidRequest:
         if created:
             await threads.call(site.catalogue.delete_image, image.image_id)
         raise
+    notes = (f"decompressed from {done.verified.decompressed}",) if done.verified.decompressed else ()
+    return Outcome(await site.image(image.image_id), done.failures, done.leftovers, notes)
 
 
 def check(request: ImportRequest) -> None:
@@ -115,12 +117,12 @@ async def _existing(site: Site, image_id: str) -> Image:
 
 async def _import(
     site: Site, task: Task, image: Image, stores: Sequence[str], request: ImportRequest, observer: Observer | None
-) -> Outcome:
+) -> Transferred:
     best_effort = not request.all_stores_must_succeed
     recorder = CatalogueRecorder(site.catalogue, task, best_effort=best_effort)
     await threads.call(site.catalogue.begin, task, stores, importing=True)
     try:
-        done = await transfer(
+        return await transfer(
             TransferRequest(
                 image_id=image.image_id,
                 source=request.source,
@@ -141,5 +143,3 @@ async def _import(
     except BaseException:
         await recorder.record_failure()
         raise
-    notes = (f"decompressed from {done.verified.decompressed}",) if done.verified.decompressed else ()
-    return Outcome(await site.image(image.image_id), done.failures, done.leftovers, notes)
