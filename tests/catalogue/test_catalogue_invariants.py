@@ -21,7 +21,7 @@ from glance_stream.model import FAILED_IMPORT, IMPORT_TASK, IMPORTING_TO_STORES,
 IMAGE_ID = "00000000-0000-4000-8000-000000000000"
 STORES = ("a", "b", "größe", "Z")
 subsets = st.lists(st.sampled_from(STORES), unique=True, min_size=1)
-memory = Path("/dev/shm")  # each commit is an fsync: on a disk this test would take a minute
+memory = Path("/dev/shm")  # each commit is an fsync, whose cost is the disk's and not ours to test
 
 
 @dataclasses.dataclass(frozen=True)
@@ -204,20 +204,14 @@ class CatalogueMachine(RuleBasedStateMachine):
 
     @invariant()
     def the_record_is_the_model(self) -> None:
-        image = self.catalogue.get_image(IMAGE_ID)
+        image: Image = self.catalogue.get_image(IMAGE_ID)
         assert State(image.status, image.size, image.os_hash_value, image.locations) == self.state
+        assert image.status is not Status.ACTIVE or (image.locations and image.size)
         properties = dict(image.properties)
         assert properties.pop(IMPORT_TASK, None) == (self.holder and self.holder.id)
         assert properties.pop(IMPORTING_TO_STORES, "") == ",".join(sorted(self.importing))
         assert properties.pop(FAILED_IMPORT, "") == ",".join(sorted(self.failed))
         assert properties == self.users
-
-    @invariant()
-    def active_implies_data(self) -> None:
-        image: Image = self.catalogue.get_image(IMAGE_ID)
-        if image.status is Status.ACTIVE:
-            assert image.locations
-            assert image.size
 
     @invariant()
     def an_end_leaves_nothing_open(self) -> None:
@@ -237,5 +231,5 @@ def refused(kind: type[GlanceStreamError], call: Any, *arguments: Any, **options
 
 TestCatalogueMachine = CatalogueMachine.TestCase
 TestCatalogueMachine.settings = settings(
-    max_examples=25, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=20, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
 )

@@ -126,9 +126,10 @@ def test_failure_restores_a_queued_image(catalogue: Catalogue, image: Image, tas
 
 
 def test_failure_restores_an_active_image(catalogue: Catalogue, imported: Image) -> None:
-    """AC5: the old location stays, also if the copy was told to add it again."""
+    """AC5: the old location stays, also if the copy was told to write and to add it again."""
     task = copying(catalogue, imported, "b", "a")
     catalogue.verified(task, *CONTENT)
+    catalogue.committed(task, at("a"))
     catalogue.add_location(task, at("a"), activate=False)
     catalogue.add_location(task, at("b"), activate=True)
     catalogue.record_failure(task, FULL)
