@@ -14,14 +14,19 @@ and ``write`` run on the lane's own thread and may block.
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 from glance_stream.chunker import Lane, Ring
+from glance_stream.errors import InvalidRequest
 from glance_stream.model import Location
 from glance_stream.sources.base import Source
+
+# A name that can't lead out of the place where a store keeps its images, and that doesn't look like a hidden file.
+SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,254}")
 
 
 @dataclass(frozen=True)
@@ -61,7 +66,8 @@ class Writer(ABC):
     def drain(self, lane: Lane) -> None:
         """Write the whole stream from the lane. Raises StoreError; LaneStopped when the stream is not complete."""
         for slot in lane:
-            self.write(slot.view)
+            with slot.view as view:  # released also when write raises, whose traceback would hold the slot
+                self.write(view)
 
     @abstractmethod
     def write(self, view: memoryview) -> None:
@@ -73,7 +79,10 @@ class Writer(ABC):
 
     @abstractmethod
     async def commit(self, size: int, digests: Mapping[str, str]) -> Location:
-        """Make the image visible. Raises Duplicate if the name was taken meanwhile. Ends the writer whatever happens."""
+        """Make the flushed image visible. Ends the writer whatever happens.
+
+        Raises Duplicate if the name was taken meanwhile, StoreError if ``size`` is not what was flushed.
+        """
 
     @abstractmethod
     async def abort(self) -> None:
@@ -97,7 +106,7 @@ class Store(ABC):
 
     @abstractmethod
     async def open_writer(self, image_id: str, size_hint: int | None, *, thin: bool = False) -> Writer:
-        """Raises Duplicate, StoreReadOnly, StoreFull, StoreDenied, StoreUnavailable."""
+        """Raises Duplicate, StoreReadOnly, StoreFull, StoreDenied, StoreUnavailable; InvalidRequest for an unsafe image id."""
 
     @abstractmethod
     def open_reader(self, location: Location) -> Source:
@@ -113,7 +122,10 @@ class Store(ABC):
 
     @abstractmethod
     async def discard(self, trace: str) -> None:
-        """Remove what the writer with this trace left behind; nothing there is fine. Never a committed object."""
+        """Remove what the writer with this trace left behind; nothing there is fine. Never a committed object.
+
+        Raises StoreError, also for what is not a trace of this store.
+        """
 
     @abstractmethod
     async def find(self, image_id: str) -> Location | None:
@@ -125,3 +137,9 @@ class Store(ABC):
 
     async def close(self) -> None:
         """Let connections go. May be called twice."""
+
+
+def require_safe_name(image_id: str) -> None:
+    """Raises InvalidRequest for an image id that is not fit to be an object's name."""
+    if not SAFE_NAME.fullmatch(image_id):
+        raise InvalidRequest(f"{image_id!r} can't be the name of an object in a store")

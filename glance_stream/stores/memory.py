@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import secrets
 from collections.abc import Mapping
 
 import msgspec
@@ -9,7 +11,7 @@ import msgspec
 from glance_stream.errors import Duplicate, NotFound, ObjectBusy, StoreError, StoreFull, StoreReadOnly
 from glance_stream.model import Location
 from glance_stream.sources.base import Source, SourceInfo
-from glance_stream.stores.base import ObjectStat, Store, Traits, Writer
+from glance_stream.stores.base import SAFE_NAME, ObjectStat, Store, Traits, Writer, require_safe_name
 
 
 class MemoryOptions(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -42,6 +44,7 @@ class MemoryStore(Store):
     async def open_writer(self, image_id: str, size_hint: int | None, *, thin: bool = False) -> Writer:
         if self.traits.read_only:
             raise StoreReadOnly(self.store_id, "the store is read-only")
+        require_safe_name(image_id)
         if image_id in self.objects:
             raise Duplicate(self.store_id, f"{image_id} is there already")
         if size_hint is not None:
@@ -69,17 +72,22 @@ class MemoryStore(Store):
         del self.objects[self._key(location)]
 
     async def discard(self, trace: str) -> None:
+        if not re.fullmatch(rf"{re.escape(self._prefix)}\.[^/]+\.part", trace):
+            raise StoreError(self.store_id, f"not a trace of this store: {trace}")
         self.pending.pop(trace, None)
 
     async def find(self, image_id: str) -> Location | None:
-        return self._location(image_id) if image_id in self.objects else None
+        return self.location(image_id) if image_id in self.objects else None
 
-    def _location(self, image_id: str) -> Location:
-        return Location(f"memory://{self.store_id}/{image_id}", self.store_id)
+    def location(self, image_id: str) -> Location:
+        return Location(self._prefix + image_id, self.store_id)
+
+    @property
+    def _prefix(self) -> str:
+        return f"memory://{self.store_id}/"
 
     def owns(self, url: str) -> bool:
-        head, _, key = url.rpartition("/")
-        return head == f"memory://{self.store_id}" and bool(key)
+        return url.startswith(self._prefix) and bool(SAFE_NAME.fullmatch(url.removeprefix(self._prefix)))
 
     def _key(self, location: Location) -> str:
         if not self.owns(location.url):
@@ -100,26 +108,31 @@ class MemoryWriter(Writer):
         self._store = store
         self._image_id = image_id
         self._ended = False
-        self.trace = f"memory://{store.store_id}/{image_id}.part{id(self):x}"
+        self._flushed: int | None = None
+        self.trace = f"memory://{store.store_id}/.{image_id}.{secrets.token_hex(8)}.part"
         store.pending[self.trace] = bytearray()
 
     def write(self, view: memoryview) -> None:
         held = self._held()
         self._store.check_room(len(view))
+        self._flushed = None
         held += view
 
     async def flush(self, size: int) -> None:
         if len(self._held()) != size:
             raise StoreError(self._store.store_id, f"holds {len(self._held())} bytes, not {size}")
+        self._flushed = size
 
     async def commit(self, size: int, digests: Mapping[str, str]) -> Location:
         held = self._held()
         self._ended = True
+        if size != self._flushed:
+            raise StoreError(self._store.store_id, f"commit of {size} bytes, {self._flushed} were flushed")
         if self._image_id in self._store.objects:
             raise Duplicate(self._store.store_id, f"{self._image_id} is there already")
         self._store.objects[self._image_id] = bytes(held)
         del self._store.pending[self.trace]
-        return Location(f"memory://{self._store.store_id}/{self._image_id}", self._store.store_id)
+        return self._store.location(self._image_id)
 
     async def abort(self) -> None:
         self._ended = True
@@ -128,7 +141,10 @@ class MemoryWriter(Writer):
     def _held(self) -> bytearray:
         if self._ended:
             raise StoreError(self._store.store_id, "the writer has ended")
-        return self._store.pending[self.trace]
+        try:
+            return self._store.pending[self.trace]
+        except KeyError:
+            raise StoreError(self._store.store_id, "the writer's bytes were discarded") from None
 
 
 class MemorySource(Source):

@@ -1,0 +1,488 @@
+"""What every store must do. A store type joins with one fixture::
+
+    class TestMyStore(StoreConformance):
+        @pytest.fixture
+        def subject(self, tmp_path):
+            return Subject(store, objects=..., leavings=..., corrupt=...)
+
+A store that can only be read joins :class:`ReadOnlyConformance` and says in ``subject.stored`` what it holds.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+import threading
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+
+import pytest
+from faults.loop import run
+
+from glance_stream.chunker import PAGE_SIZE, LaneStopped, Ring
+from glance_stream.errors import Duplicate, InvalidRequest, NotFound, StoreError, StoreReadOnly
+from glance_stream.model import Location
+from glance_stream.sources.base import Source
+from glance_stream.stores.base import Store, Writer
+
+IMAGE = "8c7dd922-ad47-4cfc-a91f-84e4e9e8a3a1"
+OTHER = "0a1b2c3d-0000-4000-8000-00000000000f"
+SLOT = 4 * PAGE_SIZE
+SIZES = [1, PAGE_SIZE - 1, PAGE_SIZE, (64 << 10) + 1, 7 * SLOT + 123]
+UNSAFE_IDS = ["", ".", "..", "../up", "a/b", "/etc/passwd", ".hidden", "nul\0", "a" * 300, "new\nline", "%2e%2e/x"]
+
+
+@dataclass
+class Subject:
+    """A store under test and a look behind its back."""
+
+    store: Store
+    objects: Callable[[], set[str]]  # image ids that are visible in the store
+    leavings: Callable[[], list[str]]  # whatever is in the store beside them
+    corrupt: Callable[[Location], None]  # change the object's bytes
+    stored: tuple[Location, bytes] | None = None  # for a store that can't be written to
+
+    def assert_holds(self, *image_ids: str) -> None:
+        assert self.objects() == set(image_ids)
+        assert self.leavings() == []
+
+
+def content(size: int, seed: int = 1) -> bytes:
+    """Random bytes with a run of zeros in their middle."""
+    data = bytearray(random.Random(seed).randbytes(size))
+    data[size // 3 : size // 2] = bytes(size // 2 - size // 3)
+    return bytes(data)
+
+
+def pieces(data: bytes) -> Iterable[memoryview]:
+    """Uneven pieces in one buffer that is used again for each: a writer that keeps a reference stores rubbish."""
+    sizes = itertools.cycle([1, 4095, 777, 65536, 3])
+    buffer = bytearray(65536)
+    at = 0
+    while at < len(data):
+        piece = data[at : at + next(sizes)]
+        buffer[: len(piece)] = piece
+        yield memoryview(buffer)[: len(piece)]
+        buffer[:] = b"\xee" * len(buffer)
+        at += len(piece)
+
+
+def write_all(writer: Writer, data: bytes) -> None:
+    for piece in pieces(data):
+        writer.write(piece)
+
+
+def drain_all(writer: Writer, data: bytes) -> None:
+    """Through a ring, as a transfer does: the writer on a thread of its own."""
+    ring = Ring(2, SLOT)
+    lane = writer.attach(ring)
+    thread = threading.Thread(target=writer.drain, args=[lane], daemon=True)
+    thread.start()
+    for at in range(0, len(data), SLOT):
+        part = data[at : at + SLOT]
+        with ring.reserve() as view:
+            view[: len(part)] = part
+        ring.publish(len(part))
+    ring.finish()
+    thread.join(20)
+    assert not thread.is_alive()
+
+
+async def put(store: Store, image_id: str, data: bytes) -> Location:
+    writer = await store.open_writer(image_id, len(data))
+    write_all(writer, data)
+    await writer.flush(len(data))
+    return await writer.commit(len(data), {})
+
+
+def read_all(source: Source) -> bytes:
+    """All bytes of a source, and that it knows how many there are."""
+    try:
+        info = source.open()
+        found = bytearray()
+        buffer = memoryview(bytearray(10_000))
+        while count := source.readinto(buffer):
+            found += buffer[:count]
+        source.verify_unchanged()
+    finally:
+        source.close()
+    assert info.size == len(found)
+    return bytes(found)
+
+
+class ReadConformance:
+    """What holds for every store."""
+
+    @pytest.fixture
+    def subject(self) -> Subject:
+        raise NotImplementedError
+
+    @pytest.fixture
+    def store(self, subject: Subject) -> Store:
+        return subject.store
+
+    @pytest.fixture
+    def stored(self, subject: Subject) -> tuple[Location, bytes]:
+        assert subject.stored is not None
+        return subject.stored
+
+    def test_an_object_is_read_back(self, store: Store, stored: tuple[Location, bytes]) -> None:
+        location, data = stored
+        assert run(store.stat(location)).size == len(data)
+        assert read_all(store.open_reader(location)) == data
+
+    def test_a_location_names_its_store_and_is_owned_by_it(self, store: Store, stored: tuple[Location, bytes]) -> None:
+        location, _ = stored
+        assert location.store_id == store.store_id
+        assert store.owns(location.url)
+
+    def test_corruption_can_be_seen(self, subject: Subject, stored: tuple[Location, bytes]) -> None:
+        location, data = stored
+        subject.corrupt(location)
+        with suppress(StoreError):  # a store may notice by itself
+            assert read_all(subject.store.open_reader(location)) != data
+
+    def test_what_is_not_there_is_not_found(self, store: Store, stored: tuple[Location, bytes]) -> None:
+        parent, _, _ = stored[0].url.rpartition("/")
+        missing = Location(f"{parent}/{OTHER}", store.store_id)
+        with pytest.raises(NotFound):
+            run(store.stat(missing))
+        with pytest.raises(NotFound):
+            read_all(store.open_reader(missing))
+        assert run(store.find(OTHER)) is None
+
+    def test_owns_by_whole_components(self, store: Store, stored: tuple[Location, bytes]) -> None:
+        url = stored[0].url
+        parent, _, name = url.rpartition("/")
+        for foreign in (
+            f"{parent}2/{name}",
+            f"{parent}-old/{name}",
+            f"{parent}/../{name}",
+            f"{parent}/sub/../../{name}",
+            f"{parent}/..",
+            f"{parent}/.",
+            f"{parent}/",
+            parent,
+            f"{parent}%2f..%2f..%2f{name}",
+            f"{parent}/%2e%2e%2f{name}",
+            f"x{url}",
+            url.replace("://", ":/", 1),
+            f"swift+https://user@host/{name}",
+            name,
+            "",
+        ):
+            assert not store.owns(foreign), foreign
+
+    def test_foreign_locations_are_refused(self, store: Store) -> None:
+        elsewhere = Location("cinder://somewhere/else", store.store_id)
+        with pytest.raises(StoreError):
+            run(store.stat(elsewhere))
+        with pytest.raises(StoreError):
+            run(store.delete(elsewhere))
+        with pytest.raises(StoreError):
+            store.open_reader(elsewhere)
+
+    def test_open_and_close_may_be_called_twice(self, store: Store) -> None:
+        async def scenario() -> None:
+            await store.open()
+            await store.open()
+            await store.close()
+            await store.close()
+
+        run(scenario())
+
+
+class ReadOnlyConformance(ReadConformance):
+    """Beside what holds for every store: nothing can be changed."""
+
+    def test_it_says_so(self, store: Store) -> None:
+        assert store.traits.read_only
+
+    def test_nothing_is_written(self, subject: Subject) -> None:
+        before = subject.objects()
+        with pytest.raises(StoreReadOnly):
+            run(subject.store.open_writer(OTHER, 3))
+        subject.assert_holds(*before)
+
+    def test_nothing_is_deleted(self, store: Store, stored: tuple[Location, bytes]) -> None:
+        with pytest.raises(StoreReadOnly):
+            run(store.delete(stored[0]))
+        assert read_all(store.open_reader(stored[0])) == stored[1]
+
+
+class StoreConformance(ReadConformance):
+    """What holds for every store that can be written to."""
+
+    @pytest.fixture
+    def stored(self, subject: Subject) -> tuple[Location, bytes]:
+        data = content(SIZES[-1])
+        return run(put(subject.store, IMAGE, data)), data
+
+    # -- writing ----------------------------------------------------------------------------------------------------------
+
+    @pytest.mark.parametrize("thin", [False, True], ids=["thick", "thin"])
+    @pytest.mark.parametrize("fill", [write_all, drain_all])
+    @pytest.mark.parametrize("size", SIZES)
+    def test_every_byte_arrives(self, subject: Subject, size: int, fill: Callable[[Writer, bytes], None], thin: bool) -> None:
+        data = content(size)
+
+        async def scenario() -> Location:
+            writer = await subject.store.open_writer(IMAGE, size, thin=thin)
+            fill(writer, data)
+            await writer.flush(size)
+            return await writer.commit(size, {})
+
+        location = run(scenario())
+        assert read_all(subject.store.open_reader(location)) == data
+        assert run(subject.store.find(IMAGE)) == location
+        subject.assert_holds(IMAGE)
+
+    def test_zeros_arrive_thin(self, subject: Subject) -> None:
+        data = bytes(3 * SLOT + 5)
+
+        async def scenario() -> Location:
+            writer = await subject.store.open_writer(IMAGE, len(data), thin=True)
+            drain_all(writer, data)
+            await writer.flush(len(data))
+            return await writer.commit(len(data), {})
+
+        assert read_all(subject.store.open_reader(run(scenario()))) == data
+
+    def test_nothing_is_visible_before_commit(self, subject: Subject) -> None:
+        async def scenario() -> None:
+            writer = await subject.store.open_writer(IMAGE, 3)
+            assert (subject.objects(), await subject.store.find(IMAGE)) == (set(), None)
+            write_all(writer, b"abc")
+            assert (subject.objects(), await subject.store.find(IMAGE)) == (set(), None)
+            await writer.flush(3)
+            assert (subject.objects(), await subject.store.find(IMAGE)) == (set(), None)
+            await writer.commit(3, {})
+
+        run(scenario())
+        subject.assert_holds(IMAGE)
+
+    def test_size_may_be_unknown(self, subject: Subject) -> None:
+        if subject.store.traits.needs_size:
+            pytest.skip("this store must know the size")
+
+        async def scenario() -> Location:
+            writer = await subject.store.open_writer(IMAGE, None)
+            write_all(writer, b"abc")
+            await writer.flush(3)
+            return await writer.commit(3, {})
+
+        assert read_all(subject.store.open_reader(run(scenario()))) == b"abc"
+
+    @pytest.mark.parametrize("claimed", [2, 4])
+    def test_flush_refuses_another_size(self, subject: Subject, claimed: int) -> None:
+        async def scenario() -> None:
+            writer = await subject.store.open_writer(IMAGE, 3)
+            write_all(writer, b"abc")
+            with pytest.raises(StoreError):
+                await writer.flush(claimed)
+            await writer.abort()
+
+        run(scenario())
+        subject.assert_holds()
+
+    @pytest.mark.parametrize("claimed", [2, 4])
+    def test_commit_refuses_another_size(self, subject: Subject, claimed: int) -> None:
+        async def scenario() -> None:
+            writer = await subject.store.open_writer(IMAGE, 3)
+            write_all(writer, b"abc")
+            await writer.flush(3)
+            with pytest.raises(StoreError):
+                await writer.commit(claimed, {})
+            await _assert_ended(writer)
+            await writer.abort()
+
+        run(scenario())
+        subject.assert_holds()
+
+    def test_commit_ends_the_writer(self, subject: Subject) -> None:
+        async def scenario() -> None:
+            writer = await subject.store.open_writer(IMAGE, 3)
+            write_all(writer, b"abc")
+            await writer.flush(3)
+            await writer.commit(3, {})
+            await _assert_ended(writer)
+
+        run(scenario())
+        subject.assert_holds(IMAGE)
+
+    @pytest.mark.parametrize("image_id", UNSAFE_IDS)
+    def test_unsafe_ids_are_refused(self, subject: Subject, image_id: str) -> None:
+        with pytest.raises(InvalidRequest):
+            run(subject.store.open_writer(image_id, 3))
+        subject.assert_holds()
+
+    # -- names that are taken ---------------------------------------------------------------------------------------------
+
+    def test_duplicate_at_open(self, subject: Subject, stored: tuple[Location, bytes]) -> None:
+        with pytest.raises(Duplicate):
+            run(subject.store.open_writer(IMAGE, 3))
+        assert read_all(subject.store.open_reader(stored[0])) == stored[1]
+        subject.assert_holds(IMAGE)
+
+    def test_of_two_writers_of_one_image_the_second_finds_a_duplicate(self, subject: Subject) -> None:
+        async def scenario() -> Location:
+            one, two = [await subject.store.open_writer(IMAGE, 3) for _ in range(2)]
+            assert one.trace != two.trace
+            write_all(one, b"one")
+            write_all(two, b"two")
+            await one.flush(3)
+            await two.flush(3)
+            location = await one.commit(3, {})
+            with pytest.raises(Duplicate):
+                await two.commit(3, {})
+            await _assert_ended(two)
+            await two.abort()
+            return location
+
+        assert read_all(subject.store.open_reader(run(scenario()))) == b"one"
+        subject.assert_holds(IMAGE)
+
+    def test_two_images_at_once(self, subject: Subject) -> None:
+        async def scenario() -> dict[bytes, Location]:
+            one, two = await subject.store.open_writer(IMAGE, 3), await subject.store.open_writer(OTHER, 3)
+            for piece_one, piece_two in zip(b"one", b"two", strict=True):
+                one.write(memoryview(bytes([piece_one])))
+                two.write(memoryview(bytes([piece_two])))
+            await one.flush(3)
+            await two.flush(3)
+            return {b"two": await two.commit(3, {}), b"one": await one.commit(3, {})}
+
+        for data, location in run(scenario()).items():
+            assert read_all(subject.store.open_reader(location)) == data
+        subject.assert_holds(IMAGE, OTHER)
+
+    # -- giving up --------------------------------------------------------------------------------------------------------
+
+    @pytest.mark.parametrize("state", ["fresh", "half written", "flushed"])
+    def test_abort_leaves_nothing(self, subject: Subject, state: str) -> None:
+        async def scenario() -> None:
+            writer = await subject.store.open_writer(IMAGE, 3)
+            if state != "fresh":
+                write_all(writer, b"abc")
+            if state == "flushed":
+                await writer.flush(3)
+            await writer.abort()
+            subject.assert_holds()
+            await _assert_ended(writer)
+            await writer.abort()
+
+        run(scenario())
+        subject.assert_holds()
+
+    def test_abort_after_commit_leaves_the_object(self, subject: Subject) -> None:
+        async def scenario() -> Location:
+            writer = await subject.store.open_writer(IMAGE, 3)
+            write_all(writer, b"abc")
+            await writer.flush(3)
+            location = await writer.commit(3, {})
+            await writer.abort()
+            await writer.abort()
+            await subject.store.discard(writer.trace)
+            return location
+
+        assert read_all(subject.store.open_reader(run(scenario()))) == b"abc"
+        subject.assert_holds(IMAGE)
+
+    @pytest.mark.parametrize("flushed", [False, True])
+    def test_discard_cleans_up_after_a_crash(self, subject: Subject, flushed: bool) -> None:
+        async def scenario() -> None:
+            writer = await subject.store.open_writer(IMAGE, 3)
+            write_all(writer, b"abc")
+            if flushed:
+                await writer.flush(3)
+            assert subject.leavings() != []
+            await subject.store.discard(writer.trace)
+            await subject.store.discard(writer.trace)
+            subject.assert_holds()
+            await writer.abort()  # only so that the test itself lets go of it
+
+        run(scenario())
+
+    def test_a_writer_whose_traces_are_gone_does_not_commit(self, subject: Subject) -> None:
+        async def scenario() -> None:
+            writer = await subject.store.open_writer(IMAGE, 3)
+            write_all(writer, b"abc")
+            await writer.flush(3)
+            await subject.store.discard(writer.trace)
+            with pytest.raises(StoreError):
+                await writer.commit(3, {})
+            await writer.abort()
+
+        run(scenario())
+        subject.assert_holds()
+
+    def test_discard_refuses_what_is_not_a_trace(self, subject: Subject, stored: tuple[Location, bytes]) -> None:
+        location, data = stored
+        parent, _, _ = location.url.rpartition("/")
+        for trace in (location.url, f"{parent}2/.x.part", f"{parent}/../{IMAGE}", "cinder://volume/1", "rubbish", ""):
+            with pytest.raises(StoreError):
+                run(subject.store.discard(trace))
+        assert read_all(subject.store.open_reader(location)) == data
+
+    def test_a_broken_stream_never_becomes_visible(self, subject: Subject) -> None:
+        async def scenario() -> None:
+            writer = await subject.store.open_writer(IMAGE, None if not subject.store.traits.needs_size else 2 * SLOT)
+            ring = Ring(2, SLOT)
+            drain = _Drain(writer, ring)
+            with ring.reserve() as view:
+                view[:] = b"x" * SLOT
+            ring.publish(SLOT)
+            ring.fail()
+            assert isinstance(drain.outcome(), LaneStopped)
+            await writer.abort()
+
+        run(scenario())
+        subject.assert_holds()
+
+    # -- after the commit -------------------------------------------------------------------------------------------------
+
+    def test_delete(self, subject: Subject, stored: tuple[Location, bytes]) -> None:
+        location, _ = stored
+        run(subject.store.delete(location))
+        subject.assert_holds()
+        assert run(subject.store.find(IMAGE)) is None
+        with pytest.raises(NotFound):
+            run(subject.store.delete(location))
+        with pytest.raises(NotFound):
+            run(subject.store.stat(location))
+
+    def test_a_deleted_image_may_come_again(self, subject: Subject, stored: tuple[Location, bytes]) -> None:
+        run(subject.store.delete(stored[0]))
+        assert read_all(subject.store.open_reader(run(put(subject.store, IMAGE, b"again")))) == b"again"
+
+
+class _Drain:
+    """A drain on a thread of its own and how it ended."""
+
+    def __init__(self, writer: Writer, ring: Ring) -> None:
+        self._writer = writer
+        self._lane = writer.attach(ring)
+        self._error: Exception | None = None
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._writer.drain(self._lane)
+        except Exception as error:
+            self._error = error
+
+    def outcome(self) -> Exception | None:
+        self.thread.join(20)
+        assert not self.thread.is_alive()
+        return self._error
+
+
+async def _assert_ended(writer: Writer) -> None:
+    with pytest.raises(StoreError):
+        writer.write(memoryview(b"more"))
+    with pytest.raises(StoreError):
+        await writer.flush(3)
+    with pytest.raises(StoreError):
+        await writer.commit(3, {})
