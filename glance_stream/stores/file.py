@@ -35,10 +35,8 @@ from glance_stream.errors import (
 from glance_stream.model import Location
 from glance_stream.sources.base import Source, SourceInfo
 from glance_stream.sources.path import PathSource
-from glance_stream.stores.base import ObjectStat, Store, Traits, Writer
+from glance_stream.stores.base import SAFE_NAME, ObjectStat, Store, Traits, Writer, require_safe_name
 
-# A name that can't leave the directory and can't be taken for one of our temporary files.
-SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,254}")
 TEMPORARY_NAME = re.compile(r"\.(?P<image_id>[A-Za-z0-9_][A-Za-z0-9_.-]*)\.[0-9a-f]{16}\.part")
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -139,8 +137,7 @@ class FileStore(Store):
         return path is not None and path.parent == self.path and bool(SAFE_NAME.fullmatch(path.name))
 
     def _final(self, image_id: str) -> Path:
-        if not SAFE_NAME.fullmatch(image_id):
-            raise InvalidRequest(f"{image_id!r} can't be the name of a file")
+        require_safe_name(image_id)
         return self.path / image_id
 
     def _path_of(self, location: Location) -> Path:
@@ -165,6 +162,7 @@ class FileWriter(Writer):
         self._lock = threading.Lock()
         self._users = 0  # threads inside a system call on the descriptor
         self._ended = False
+        self._flushed: int | None = None
         self._linked = False
         self._fd: int | None = None
         with mapped(self._store_id):
@@ -179,10 +177,12 @@ class FileWriter(Writer):
     def drain(self, lane: Lane) -> None:
         assert isinstance(lane, WriteLane)
         with self._descriptor():
+            self._flushed = None
             lane.run()
 
     def write(self, view: memoryview) -> None:
         with self._descriptor() as fd, view.cast("B") as left:
+            self._flushed = None
             done = 0
             while done < len(left):
                 done += os.pwrite(fd, left[done:], self._position + done)
@@ -199,11 +199,14 @@ class FileWriter(Writer):
             held = os.fstat(fd).st_size
         if held != size:
             raise StoreUnavailable(self._store_id, f"{self._temporary} holds {held} bytes, not {size}")
+        self._flushed = size
 
     async def commit(self, size: int, digests: Mapping[str, str]) -> Location:
         with self._descriptor():
             pass  # a writer that has ended can't commit
         try:
+            if size != self._flushed:
+                raise StoreError(self._store_id, f"commit of {size} bytes, {self._flushed} were flushed")
             await threads.call(self._publish)
         finally:
             self._close()
@@ -214,9 +217,10 @@ class FileWriter(Writer):
             try:
                 os.link(self._temporary, self._final)
             except OSError as error:
-                if error.errno not in NO_HARD_LINKS:
-                    raise
-                rename_no_replace(self._temporary, self._final)
+                if error.errno in NO_HARD_LINKS:
+                    rename_no_replace(self._temporary, self._final)
+                elif error.errno != errno.EEXIST or not is_same_file(self._temporary, self._final):
+                    raise  # the same file: NFS repeated our own link because the first answer was lost
             self._linked = True
             remove_if_there(self._temporary)
             sync_directory(self._final.parent)
@@ -311,6 +315,10 @@ def sync_directory(path: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def is_same_file(one: Path, other: Path) -> bool:
+    return os.path.samestat(os.lstat(one), os.lstat(other))
 
 
 def remove_if_there(path: Path) -> None:
