@@ -7,6 +7,7 @@ libarchive checks the headers' sums and the data's CRC-16; what follows the arch
 from __future__ import annotations
 
 import ctypes
+import logging
 from contextlib import ExitStack
 from importlib import import_module
 from typing import Any
@@ -17,6 +18,8 @@ from glance_stream.errors import DecodeError, InvalidRequest
 _PIECE = 64 << 10
 _LOOK_AHEAD = 64  # libarchive looks for the next header, 22 bytes, before it says that there is none
 _FATAL = -30  # ARCHIVE_FATAL, archive.h
+
+_SILENT = logging.NullHandler()
 
 
 class LhaDecoder(Decoder):
@@ -131,10 +134,13 @@ class _Feed:
 def _library() -> Any:
     try:
         import_module("libarchive.read")
-        return import_module("libarchive")
+        library = import_module("libarchive")
     except (ImportError, OSError, TypeError, AttributeError) as error:
         # Beside ImportError: what libarchive-c raises when the shared library isn't there, or is too old.
         raise InvalidRequest(
             "the content is an LHA archive, and reading those needs libarchive: pip install 'glance-stream[lha]' and the system's "
             "libarchive (libarchive13 or libarchive), or take the content as it is with --decompress=never"
         ) from error
+    # The binding logs warnings that are errors here; an application without logging would get them on its stderr.
+    logging.getLogger("libarchive").addHandler(_SILENT)
+    return library

@@ -8,14 +8,16 @@ from glance_stream.errors import FormatRejected, LimitExceeded
 
 
 class Counted:
-    """A reader that knows how many bytes have been pulled through it."""
+    """A reader that knows how many bytes have been pulled through it, and asks no more once it has been told of the end."""
 
     def __init__(self, reader: CompressedReader) -> None:
         self._reader = reader
+        self._ended = False
         self.pulled = 0
 
     def read(self, size: int = -1, /) -> bytes:
-        data = self._reader.read(size)
+        data = b"" if self._ended else self._reader.read(size)
+        self._ended = not data
         self.pulled += len(data)
         return data
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import subprocess
 import sys
 
 import pytest
@@ -70,6 +71,27 @@ def test_after_the_end_mark() -> None:
     for pieces in ([1], [1 << 20]):
         with pytest.raises(DecodeError, match="garbage"):
             decode("lha", blob + bytes(100) + b"x", pieces)
+
+
+@needs_libarchive
+def test_wrong_crc_is_an_error_and_not_a_message() -> None:
+    """In a process of its own: pytest sets logging up, and it is without that that libarchive-c writes to stderr."""
+    blob = bytearray(lha_of(DATA, b"-lh0-"))
+    blob[-100] ^= 1
+    code = """
+import sys
+from glance_stream.decode import open_decoder
+from glance_stream.errors import DecodeError
+decoder = open_decoder("lha", sys.stdin.buffer)
+try:
+    while decoder.readinto(memoryview(bytearray(9999))):
+        pass
+except DecodeError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], input=bytes(blob), capture_output=True, check=True)
+    assert b"CRC" in done.stdout
+    assert done.stderr == b""
 
 
 @needs_libarchive

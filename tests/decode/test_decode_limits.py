@@ -132,6 +132,20 @@ def test_a_reader_is_not_touched_before_the_first_readinto() -> None:
         open_decoder(name, Untouched()).close()
 
 
+@pytest.mark.parametrize("name", ALL)
+def test_a_reader_is_asked_no_more_after_its_end(name: str) -> None:
+    class Once(Pieces):
+        ended = False
+
+        def read(self, size: int = -1, /) -> bytes:
+            assert not self.ended
+            piece = super().read(size)
+            self.ended = not piece
+            return piece
+
+    assert drain(open_decoder(name, Once(compress(name, TEXT), [9]))) == TEXT
+
+
 def test_zip_counts_towards_the_limits_as_any_other() -> None:
     blob = zip_of({"a": bytes(1 << 20)})
     with pytest.raises(LimitExceeded):
