@@ -56,6 +56,16 @@ def test_zero(core, length: int) -> None:
     assert lane.take().zero is True
 
 
+@pytest.mark.parametrize("length", [1, 2, 15, 16, 17, 4096, 4097, 8191, 8192])
+def test_one_byte_at_an_edge(core, length: int) -> None:
+    """First, last, and on both sides of where a scan may be cut in two."""
+    for at in sorted({0, length - 1} | {at for at in (15, 16, 17, 4095, 4096, 4097) if at < length}):
+        ring = core.Ring(2, 2 * core.PAGE_SIZE)
+        lane = ring.lane()
+        publish(ring, bytes(at) + b"\1" + bytes(length - at - 1))
+        assert lane.take().zero is False
+
+
 @given(st.data())
 def test_one_byte_makes_it_not_zero(core, data: st.DataObject) -> None:
     ring = core.Ring(2, 2 * core.PAGE_SIZE)
