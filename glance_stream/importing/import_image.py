@@ -72,11 +72,17 @@ def check(request: ImportRequest) -> None:
     choose(request.decompress, b"")
     _check_format("disk_format", request.disk_format, DISK_FORMATS)
     _check_format("container_format", request.container_format, CONTAINER_FORMATS)
+    for expected in (*request.expected, *request.expected_compressed):
+        _check_algorithm(expected.algorithm)
     if request.hash_algo is not None:
-        try:
-            require_digest(request.hash_algo.lower())
-        except DigestRefused as error:
-            raise InvalidRequest(f"hash algorithm: {error}") from error
+        _check_algorithm(request.hash_algo)
+
+
+def _check_algorithm(name: str) -> None:
+    try:
+        require_digest(name.lower())
+    except DigestRefused as error:
+        raise InvalidRequest(f"hash algorithm: {error}") from error
 
 
 def _check_format(name: str, value: str | None, known: Sequence[str]) -> None:
@@ -87,16 +93,19 @@ def _check_format(name: str, value: str | None, known: Sequence[str]) -> None:
 
 
 async def _image(site: Site, request: ImportRequest) -> tuple[Image, bool]:
-    """The image's record, and whether it was created just now."""
+    """The image's record, and whether it was created just now. Its hash algorithm is one that can be computed here."""
     if request.image_id is not None:
         try:
-            return await _existing(site, request.image_id), False
+            image = await _existing(site, request.image_id)
         except ImageNotFound:
             pass
-    create = site.catalogue.create_image
+        else:
+            _check_algorithm(_hash_algo(site, image, request))
+            return image, False
+    _check_algorithm(_hash_algo(site, None, request))
     image = await threads.call(
-        create,
-        request.image_id or str(uuid.uuid4()),
+        site.catalogue.create_image,
+        str(uuid.uuid4()) if request.image_id is None else request.image_id,
         name=request.name,
         disk_format=request.disk_format,
         container_format=request.container_format,
@@ -115,6 +124,10 @@ async def _existing(site: Site, image_id: str) -> Image:
     return image
 
 
+def _hash_algo(site: Site, image: Image | None, request: ImportRequest) -> str:
+    return (image and image.os_hash_algo) or request.hash_algo or site.hash_algo
+
+
 async def _import(
     site: Site, task: Task, image: Image, stores: Sequence[str], request: ImportRequest, observer: Observer | None
 ) -> Transferred:
@@ -127,7 +140,7 @@ async def _import(
                 image_id=image.image_id,
                 source=request.source,
                 stores=[site.store(store_id) for store_id in stores],
-                hash_algo=image.os_hash_algo or request.hash_algo or site.hash_algo,
+                hash_algo=_hash_algo(site, image, request),
                 md5=request.md5,
                 # Glance's plugin leaves these alone too: the compressed form is what the image is.
                 decompress="never" if image.container_format == "compressed" else request.decompress,
