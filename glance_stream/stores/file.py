@@ -79,7 +79,10 @@ class FileStore(Store):
         if self._opened:
             return
         with mapped(self.store_id):
-            await aiofiles.os.makedirs(self.path, exist_ok=True, executor=threads.THREADS)
+            try:
+                await aiofiles.os.makedirs(self.path, exist_ok=True, executor=threads.THREADS)
+            except (FileExistsError, NotADirectoryError) as error:  # it will not pass: glance_store gives up writing here too
+                raise StoreDenied(self.store_id, f"{self.path} can't be made: it or a part of it is no directory") from error
             writable = await access(self.path, os.R_OK | os.W_OK | os.X_OK, executor=threads.THREADS)
         if not writable and not self.traits.read_only:
             raise StoreDenied(self.store_id, f"no permission to write in {self.path}")
