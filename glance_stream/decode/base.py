@@ -29,7 +29,7 @@ class DecodeLimits:
     """
 
     max_size: int = 1 << 40
-    max_ratio: int = 10_000
+    max_ratio: int = 100_000
     ratio_grace: int = 1 << 30
     max_memory: int = 128 << 20
 

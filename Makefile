@@ -1,0 +1,52 @@
+# Everything runs in the virtual environment $(VENV), which is made on first use. `make help` lists the targets.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/installed
+CORE := $(wildcard src/*.pyx src/*.pxi src/*.h)
+WORK ?= build/demo
+
+.PHONY: help demo build test check bench trace dist tools clean
+
+help:           ## this list
+	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+
+demo: $(STAMP)  ## set up, then import a compressed image into three file stores and verify it (SOURCE=/your/image)
+	@$(BIN)/python docs/demo.py $(BIN)/glance-stream $(WORK) $(SOURCE)
+
+build: $(STAMP) ## set up the virtual environment with the package, compiled, in it
+
+$(STAMP): pyproject.toml setup.py $(CORE)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,check,lha]'
+	touch $(STAMP)
+
+test: $(STAMP)  ## set up, then run all tests
+	$(BIN)/python -X dev -m pytest $(ARGS)
+
+check: $(STAMP) ## format, lint, types, and the stub against the compiled core
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/stubtest glance_stream._chunker
+
+bench: clean build ## the benchmark suites on a clean release build (bench/README.md)
+	$(BIN)/python -m pytest bench --benchmark-enable --benchmark-only $(ARGS)
+
+trace: clean    ## tests with line coverage of Python and of the compiled core, on a traced build
+	GLANCE_STREAM_TRACE=1 $(MAKE) build
+	$(BIN)/python -m pip install --quiet coverage
+	$(BIN)/python -m coverage run -m pytest $(ARGS)
+	$(BIN)/python -m coverage report
+	$(MAKE) clean
+
+dist: $(STAMP)  ## sdist, the wheel built from it, and both looked into and tried in an empty environment
+	rm -rf dist
+	$(BIN)/python -m build
+	$(BIN)/python -m pytest tests/house/check_dist.py $(ARGS)
+
+tools:          ## install what some tests compare with (Debian packages; needs root)
+	tests/install-tools.sh
+
+clean:          ## remove what was built
+	rm -rf build dist src/_chunker.c glance_stream/_chunker*.so $(STAMP) .coverage
