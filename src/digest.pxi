@@ -7,19 +7,14 @@ cdef class DigestLane(Lane):
     cdef object hasher      # hashlib's, where there is no EVP for this algorithm
     cdef str result
 
-    def __cinit__(self, Ring ring not None, str algorithm not None):
+    def __init__(self, Ring ring not None, str algorithm not None):
         self.algorithm = algorithm
-
-    def __init__(self, Ring ring, str algorithm):
-        try:
-            hasher = _hashlib_hasher(algorithm)
-            if have_evp:
-                self.context = _evp_context(algorithm)
-        except DigestRefused:
-            self.detach()  # a lane that nobody runs must not hold up the ring
-            raise
+        hasher = _hashlib_hasher(algorithm)
+        if have_evp:
+            self.context = _evp_context(algorithm)
         if self.context == NULL:
             self.hasher = hasher
+        Lane.__init__(self, ring)
 
     def __dealloc__(self):
         if self.context != NULL:

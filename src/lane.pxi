@@ -10,6 +10,9 @@ cdef class Lane:
         self.ring = ring
         self.cell = ring._add_cell()
 
+    def __init__(self, Ring ring not None):
+        ring._join(self.cell)
+
     @property
     def position(self):
         pthread_mutex_lock(&self.ring.mutex)

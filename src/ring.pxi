@@ -224,21 +224,30 @@ cdef class Ring:
     # -- for lanes ----------------------------------------------------------------------------------------------------------
 
     cdef Cell *_add_cell(self) except NULL:
-        if self.head:
-            raise ValueError("a lane can't join a ring whose first slot is published")
+        """A place for a lane that is being made. It counts from ``_join`` on: what fails to be made must hold nothing up."""
         cdef Cell *cell = <Cell *>calloc(1, sizeof(Cell))
-        cdef Cell **cells = <Cell **>realloc(self.cells, (self.lanes + 1) * sizeof(Cell *))
+        cdef Cell **cells
+        if cell == NULL:
+            raise MemoryError
+        pthread_mutex_lock(&self.mutex)  # the producer may be walking the cells
+        cells = <Cell **>realloc(self.cells, (self.lanes + 1) * sizeof(Cell *))
         if cells != NULL:
+            cells[self.lanes] = cell
             self.cells = cells
-        if cell == NULL or cells == NULL:
+            self.lanes += 1
+        pthread_mutex_unlock(&self.mutex)
+        if cells == NULL:
             free(cell)
             raise MemoryError
-        cell.live = True
-        pthread_mutex_lock(&self.mutex)
-        cells[self.lanes] = cell
-        self.lanes += 1
-        pthread_mutex_unlock(&self.mutex)
         return cell
+
+    cdef int _join(self, Cell *cell) except -1:
+        if self.head:
+            raise ValueError("a lane can't join a ring whose first slot is published")
+        pthread_mutex_lock(&self.mutex)
+        cell.live = True
+        pthread_mutex_unlock(&self.mutex)
+        return 0
 
     cdef int _take(self, Cell *cell, const uint8_t **start, Head *head) noexcept nogil:
         """Wait for the lane's next slot: READY, END or STOPPED."""

@@ -7,10 +7,11 @@ cdef class WriteLane(Lane):
     cdef int how
     cdef bint plain_tail     # O_DIRECT was taken off again for an unaligned tail
 
-    def __cinit__(self, Ring ring not None, int fd, *, bint thin=False, bint direct=True):
+    def __init__(self, Ring ring not None, int fd, *, bint thin=False, bint direct=True):
         self.fd = fd
         self.thin = thin
         self.how = DIRECT if direct else DONTCACHE
+        Lane.__init__(self, ring)
 
     @property
     def mode(self):

@@ -15,11 +15,11 @@ NO_SKIPS = "GLANCE_STREAM_NO_SKIPS"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    source = ROOT / "src" / "_chunker.pyx"
+    sources = [path for pattern in ("*.pyx", "*.pxi", "*.h") for path in (ROOT / "src").glob(pattern)]
     built = [ROOT / "glance_stream" / f"_chunker{suffix}" for suffix in EXTENSION_SUFFIXES]
     found = [path for path in built if path.exists()]
-    if source.exists() and found and found[0].stat().st_mtime < source.stat().st_mtime:
-        raise pytest.UsageError(f"{found[0].name} is older than src/_chunker.pyx: run 'make build'")
+    if found and any(found[0].stat().st_mtime < source.stat().st_mtime for source in sources):
+        raise pytest.UsageError(f"{found[0].name} is older than its source in src/: run 'make build'")
 
 
 @pytest.hookimpl(wrapper=True)

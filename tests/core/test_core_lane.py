@@ -234,3 +234,18 @@ def test_facts_outlive_the_release(ring, lane) -> None:
     lane.release()
     facts = (slot.offset, slot.length, len(slot), slot.zero, len(slot.fingerprint))
     assert facts == (0, 3, 3, True, 16)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda core, ring: core.WriteLane(ring, 1, True),
+        lambda core, ring: core.DigestLane(ring, None),
+        lambda core, ring: core.Lane(ring, 1),
+    ],
+)
+def test_a_lane_that_was_not_made_holds_nothing_up(core, start, feed, make) -> None:
+    ring = core.Ring(2, core.PAGE_SIZE)
+    with pytest.raises(TypeError):
+        make(core, ring)
+    start(feed, ring, bytes(10 * ring.slot_size)).result(timeout=5)
