@@ -14,12 +14,17 @@ from glance_stream.errors import GlanceStreamError, Leftover, NotFound
 
 Undo = Callable[[], Awaitable[None]]
 
+HURRY_SECONDS = 0.5  # what a step may still take once whoever waits has lost patience
+
 
 @dataclass(frozen=True)
 class _Step:
     store_id: str
-    trace: str
+    trace: str | Callable[[], str]
     undo: Undo
+
+    def leftover(self, reason: str) -> Leftover:
+        return Leftover(self.store_id, self.trace if isinstance(self.trace, str) else self.trace(), reason)
 
 
 class Rollback:
@@ -30,12 +35,13 @@ class Rollback:
         self._step_timeout = step_timeout
         self._steps: list[_Step] = []
         self._lost: list[Leftover] = []
+        self._limit: asyncio.Timeout | None = None
 
-    def push(self, store_id: str, trace: str, undo: Undo) -> None:
-        """Register a step. ``trace`` is what the record of a leftover will name."""
+    def push(self, store_id: str, trace: str | Callable[[], str], undo: Undo) -> None:
+        """Register a step. ``trace`` is what the record of a leftover will name; a function is asked when it comes to that."""
         self._steps.append(_Step(store_id, trace, undo))
 
-    def replace(self, store_id: str, trace: str, undo: Undo) -> None:
+    def replace(self, store_id: str, trace: str | Callable[[], str], undo: Undo) -> None:
         """The store's newest state takes the place of what was registered for it: it is now the newest step."""
         self.forget(store_id)
         self.push(store_id, trace, undo)
@@ -45,15 +51,22 @@ class Rollback:
         self._steps = [step for step in self._steps if step.store_id != store_id]
 
     async def undo(self, store_id: str) -> None:
-        """Undo the steps of one store now; the others stay registered."""
+        """Undo the steps of one store now; the others stay registered. So does a step that a cancellation interrupts."""
         for step in [step for step in reversed(self._steps) if step.store_id == store_id]:
-            self._steps.remove(step)
             await self._run(step)
+            self._steps.remove(step)
 
     async def undo_all(self) -> None:
         """Undo everything, newest first."""
         while self._steps:
-            await self._run(self._steps.pop())
+            await self._run(self._steps[-1])
+            self._steps.pop()
+
+    def hurry(self) -> None:
+        """A step that hangs is given up soon."""
+        self._step_timeout = min(self._step_timeout, HURRY_SECONDS)
+        if self._limit is not None:
+            self._limit.reschedule(asyncio.get_running_loop().time() + self._step_timeout)
 
     @property
     def leftovers(self) -> tuple[Leftover, ...]:
@@ -61,14 +74,18 @@ class Rollback:
         return tuple(self._lost)
 
     async def _run(self, step: _Step) -> None:
+        limit = self._limit = asyncio.timeout(self._step_timeout)
         try:
-            async with asyncio.timeout(self._step_timeout):
+            async with limit:
                 await step.undo()
         except NotFound:
             pass  # gone already, which is what was wanted
-        except TimeoutError:
-            self._lost.append(Leftover(step.store_id, step.trace, f"removal did not end within {self._step_timeout:g} s"))
-        except (GlanceStreamError, OSError) as error:
-            self._lost.append(Leftover(step.store_id, step.trace, str(error)))
+        except GlanceStreamError as error:
+            self._lost.append(step.leftover(str(error)))
         except Exception as error:  # a store's bug must not keep the other stores from being cleaned
-            self._lost.append(Leftover(step.store_id, step.trace, f"{type(error).__name__}: {error}"))
+            reason = (
+                f"removal did not end within {self._step_timeout:g} s" if limit.expired() else f"{type(error).__name__}: {error}"
+            )
+            self._lost.append(step.leftover(reason))
+        finally:
+            self._limit = None

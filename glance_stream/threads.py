@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor, Future
 from queue import Empty, SimpleQueue
 from typing import Any, ParamSpec, TypeVar
@@ -90,3 +90,21 @@ async def call(fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
 def abandon(future: asyncio.Future[Any]) -> None:
     """Nobody waits for this any more; its late error, if any, is not reported as 'never retrieved'."""
     future.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+
+async def to_its_end(call: Awaitable[Any], on_cancel: Callable[[], None] | None = None) -> bool:
+    """Await a call that must not be given up half-way. Raises what it raises.
+
+    Returns whether this task was cancelled meanwhile: what that means is for the caller to say. ``on_cancel`` is told at once.
+    """
+    future = asyncio.ensure_future(call)
+    cancelled = False
+    while not future.done():
+        try:
+            await asyncio.wait([future])
+        except asyncio.CancelledError:
+            cancelled = True
+            if on_cancel is not None:
+                on_cancel()
+    future.result()
+    return cancelled

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
+from glance_stream import threads
 from glance_stream.errors import GlanceStreamError, ImportFailed
 from glance_stream.transfer.target import Target, as_store_error
 
@@ -45,7 +46,7 @@ class Targets:
         finally:
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await threads.to_its_end(asyncio.gather(*tasks, return_exceptions=True))
 
     async def _attempt(self, target: Target, step: Step, then: Step | None) -> None:
         try:
