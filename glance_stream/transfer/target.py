@@ -2,16 +2,21 @@
 
 A call that is given up (time limit, cancellation) goes on in its thread. So the undo of an opening or a commit first waits for
 that call to end and then removes what it made; if it does not end in time, that is a leftover.
+
+A commit that failed is in doubt: the store may hold the image all the same (an answer was lost). Its undo looks. An object under
+the image's name is then ours: there was none when the writer was opened, or that would have been a Duplicate, and the image's lock
+keeps others of ours out since. It is left alone if the commit itself said Duplicate, or if its size is not the image's.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TypeVar
 
 from glance_stream import threads
 from glance_stream.chunker import Lane, Ring
-from glance_stream.errors import GlanceStreamError, StoreError, StoreTimeout
+from glance_stream.errors import Duplicate, GlanceStreamError, StoreError, StoreTimeout
 from glance_stream.model import Location
 from glance_stream.rollback import Rollback
 from glance_stream.stores.base import Store, Writer
@@ -31,7 +36,11 @@ class Target:
         self._rollback = rollback
         self._limits = limits
         self._writer: Writer | None = None
+        self._ring: Ring | None = None
         self._lane: Lane | None = None
+        self._image_id = ""
+        self._seen = -1  # position at the last look, and when it was first seen
+        self._seen_at = 0.0
 
     @property
     def live(self) -> bool:
@@ -43,9 +52,9 @@ class Target:
         return self._lane.position if self._lane is not None else 0
 
     @property
-    def busy_for(self) -> float:
-        """Seconds that the store has been writing its present slot."""
-        return self._lane.busy_for if self._lane is not None else 0.0
+    def behind(self) -> bool:
+        """Whether it is the store's turn: it has bytes to write, or the stream has ended and it has to come to an end too."""
+        return self._ring is not None and (self._ring.finished or self.position < self._ring.produced)
 
     @property
     def writer(self) -> Writer:
@@ -56,19 +65,29 @@ class Target:
         """Open the writer; what it made so far is removed by a rollback from now on."""
         if self.store.traits.needs_size and size_hint is None:
             raise StoreError(self.store_id, "the store must know the image's size beforehand, and the source does not tell it")
+        self._image_id = image_id
         thin = thin and self.store.traits.thin
         opening = asyncio.ensure_future(self.store.open_writer(image_id, size_hint, thin=thin))
-        self._rollback.push(self.store_id, f"being opened for {image_id}", lambda: _abort_opened(opening))
+        # Shielded: when the undo is given up because the opening hangs, what comes of it in the end is aborted even so.
+        self._rollback.push(self.store_id, f"being opened for {image_id}", lambda: asyncio.shield(_abort_opened(opening)))
         self._writer = await self._timed("open", opening)
         self._rollback.replace(self.store_id, self.writer.trace, self.writer.abort)
 
     def attach(self, ring: Ring) -> None:
         self._lane = self.writer.attach(ring)
+        self._ring = ring
+        self._seen_at = time.monotonic()
 
     async def drain(self) -> None:
         """Write the stream on a thread of its own."""
+        await threads.call(self._drain)
+
+    def _drain(self) -> None:
         assert self._lane is not None, "the target is not attached"
-        await threads.call(self.writer.drain, self._lane)
+        try:
+            self.writer.drain(self._lane)
+        finally:
+            self._lane.detach()  # also a driver that returns early must not hold up the others
 
     def detach(self) -> None:
         """Hold up the others no longer."""
@@ -76,8 +95,11 @@ class Target:
             self._lane.detach()
 
     def check_stuck(self) -> None:
-        """Raises StoreTimeout when one slot has taken the store longer than its time limit."""
-        if self.busy_for > self._limits.store_timeout:
+        """Raises StoreTimeout when the store, although behind, has not moved within its time limit."""
+        now, position = time.monotonic(), self.position
+        if position != self._seen or not self.behind:
+            self._seen, self._seen_at = position, now
+        elif now - self._seen_at > self._limits.store_timeout:
             raise StoreTimeout(self.store_id, f"one write has not ended within {self._limits.store_timeout:g} s")
 
     async def flush(self, size: int) -> None:
@@ -85,9 +107,9 @@ class Target:
 
     async def commit(self, verified: Verified) -> Location:
         """Commit; from its start on the undo is a delete."""
-        writer, store = self.writer, self.store
-        committing = asyncio.ensure_future(writer.commit(verified.size, verified.digests))
-        self._rollback.replace(self.store_id, writer.trace, lambda: _undo_commit(committing, writer, store))
+        committing = asyncio.ensure_future(self.writer.commit(verified.size, verified.digests))
+        commit = _Commit(self.store, self.writer, committing, self._image_id, verified.size)
+        self._rollback.replace(self.store_id, commit.trace, commit.undo)
         self.location = await self._timed("commit", committing)
         return self.location
 
@@ -99,10 +121,13 @@ class Target:
         await self._rollback.undo(self.store_id)
 
     async def _timed(self, verb: str, call: asyncio.Future[T]) -> T:
+        limit = asyncio.timeout(self._limits.store_timeout)
         try:
-            async with asyncio.timeout(self._limits.store_timeout):
+            async with limit:
                 return await asyncio.shield(call)
         except TimeoutError as error:
+            if not limit.expired():
+                raise  # the store's own
             threads.abandon(call)
             raise StoreTimeout(self.store_id, f"{verb} has not ended within {self._limits.store_timeout:g} s") from error
         except asyncio.CancelledError:
@@ -116,12 +141,46 @@ async def _abort_opened(opening: asyncio.Future[Writer]) -> None:
         await opening.result().abort()
 
 
-async def _undo_commit(committing: asyncio.Future[Location], writer: Writer, store: Store) -> None:
-    await asyncio.wait([committing])
-    if not committing.cancelled() and committing.exception() is None:
-        await store.delete(committing.result())
-    else:
-        await writer.abort()
+class _Commit:
+    """A commit from its start on, and its undo."""
+
+    def __init__(self, store: Store, writer: Writer, call: asyncio.Future[Location], image_id: str, size: int) -> None:
+        self._store = store
+        self._writer = writer
+        self._call = call
+        self._image_id = image_id
+        self._size = size
+        self._object: Location | None = None
+
+    def trace(self) -> str:
+        """The object once one is known of, what the writer leaves before that."""
+        return self._object.url if self._object is not None else self._writer.trace
+
+    async def undo(self) -> None:
+        # Shielded: what a commit that hung has made is deleted when it ends after all, whoever has stopped waiting.
+        if await asyncio.shield(self._delete_committed()):
+            return
+        try:
+            await self._writer.abort()
+        finally:
+            if self._call.cancelled() or not isinstance(self._call.exception(), Duplicate):
+                await self._delete_visible()
+
+    async def _delete_committed(self) -> bool:
+        """Wait for the commit to end; whether it ended well."""
+        await asyncio.wait([self._call])
+        if self._call.cancelled() or self._call.exception() is not None:
+            return False
+        self._object = self._call.result()
+        await self._store.delete(self._object)
+        return True
+
+    async def _delete_visible(self) -> None:
+        found = await self._store.find(self._image_id)
+        if found is not None and (await self._store.stat(found)).size == self._size:
+            self._object = found
+            await self._store.delete(found)
+            self._object = None
 
 
 def as_store_error(store_id: str, error: Exception) -> GlanceStreamError:
