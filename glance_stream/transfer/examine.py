@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from glance_stream import threads
 from glance_stream.chunker import DigestLane, Ring
 from glance_stream.model import Fingerprints
 from glance_stream.sources.base import Source
@@ -29,7 +30,7 @@ async def examine(
     """Size, digests and one fingerprint for each ``slot_size`` bytes of a source. Raises what the source raises, DigestRefused."""
     ring = Ring(limits.slots, slot_size)
     digests = {name: DigestLane(ring, name) for name in dict.fromkeys(algorithms)}
-    info, _ = await open_source(source, 0)
+    info, _ = await open_source(source, 0, limits.source_timeout)
     intake = Intake(source, info, b"", ring)
     pouring = Pouring(intake, ring, digests.values(), Targets([], best_effort=False), limits)
 
@@ -40,7 +41,7 @@ async def examine(
     try:
         await pouring.run(tell)
     except BaseException:
-        await pouring.stop()
+        await threads.to_its_end(pouring.stop())
         raise
     return Examined(
         size=ring.produced,

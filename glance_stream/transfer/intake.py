@@ -68,6 +68,10 @@ class Intake:
             self._compressed.fail()
         self._source.interrupt()
 
+    def close(self) -> None:
+        """Close the source. Only while no job runs: a job that reads closes it itself."""
+        self._source.close()
+
     def _read(self, ring: Ring) -> None:
         """Closes the source itself, because only this thread knows that no read is under way any more."""
         try:
@@ -164,15 +168,18 @@ def fill(readinto: ReadInto, view: memoryview) -> int:
     return have
 
 
-async def open_source(source: Source, head_size: int) -> tuple[SourceInfo, bytes]:
+async def open_source(source: Source, head_size: int, seconds: float) -> tuple[SourceInfo, bytes]:
     """Open the source and read its first bytes. Raises SourceError, InvalidRequest; the source is closed then."""
     opening = asyncio.ensure_future(threads.call(_open_and_read, source, head_size))
     try:
-        return await asyncio.shield(opening)
-    except asyncio.CancelledError:
-        source.interrupt()
-        opening.add_done_callback(lambda done: done.cancelled() or done.exception() or source.close())
-        raise
+        await asyncio.wait([opening], timeout=seconds)
+    finally:
+        if not opening.done():
+            source.interrupt()
+            opening.add_done_callback(lambda done: done.cancelled() or done.exception() or source.close())
+    if not opening.done():
+        raise SourceError(f"nothing came from {source.name} for {seconds:g} s")
+    return opening.result()
 
 
 def _open_and_read(source: Source, head_size: int) -> tuple[SourceInfo, bytes]:

@@ -35,7 +35,10 @@ class Pouring:
     async def run(self, tell: Callable[[], None]) -> None:
         """Until every job has ended well. Raises what a job raised, ImportFailed, LimitExceeded, SourceError."""
         for target in self._targets.live:
-            target.attach(self._ring)
+            try:
+                target.attach(self._ring)
+            except Exception as error:
+                await self._targets.drop(target, error)
         jobs = self._intake.jobs + [lane.run for lane in self._digests]
         self._others = {asyncio.ensure_future(threads.call(job)) for job in jobs}
         self._stores = {asyncio.ensure_future(target.drain()): target for target in self._targets.live}
@@ -45,7 +48,7 @@ class Pouring:
             await self._reap(done)
             await self._drop_stuck()
             self._check_size()
-            patience.check(self._intake.read, held_up=any(target.busy_for for target in self._targets.live))
+            patience.check(self._intake.read, held_up=self._ring.finished or any(target.behind for target in self._targets.live))
             tell()
 
     async def stop(self) -> None:
@@ -53,6 +56,8 @@ class Pouring:
         self._intake.stop()
         for target in self._targets.all:
             target.detach()
+        if not self._others:
+            self._intake.close()  # nothing reads, so that nothing else will
         running = self._others | self._stores.keys()
         for future in running:
             threads.abandon(future)
