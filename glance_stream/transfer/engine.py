@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping
 
+from glance_stream import threads
 from glance_stream.chunker import DigestLane, DigestRefused, Ring, require_digest
 from glance_stream.decode import SNIFF_SIZE, choose, sniff
 from glance_stream.errors import DigestMismatch, EmptyImage, GlanceStreamError, InvalidRequest, LimitExceeded, StoreUnavailable
@@ -54,6 +55,7 @@ class _Transfer:
         self._intake: Intake | None = None
         self._pouring: Pouring | None = None
         self._phase = "opening"
+        self._kept: list[Target] = []  # best effort: recorded one by one, and not undone any more
 
     async def run(self) -> Transferred:
         try:
@@ -62,14 +64,16 @@ class _Transfer:
             verified = self._verify()
             return await self._settle(verified)
         except BaseException as cause:
-            await self._undo(cause)
+            await threads.to_its_end(self._undo(cause), self._rollback.hurry)  # cancelled again, it is not left half done
             raise
 
     # -- opening ----------------------------------------------------------------------------------------------------------
 
     async def _open(self) -> None:
         request, limits = self._request, self._limits.decode
-        self._info, head = await open_source(request.source, 0 if request.decompress == "never" else SNIFF_SIZE)
+        self._info, head = await open_source(
+            request.source, 0 if request.decompress == "never" else SNIFF_SIZE, self._limits.source_timeout
+        )
         self._intake = Intake(request.source, self._info, head, self._ring)
         self._format = self._choose_format(head)
         if self._format is not None:
@@ -103,7 +107,7 @@ class _Transfer:
                 LOG.warning("md5 is refused on this system (FIPS): the image's checksum stays empty")
 
     async def _opened(self, target: Target) -> None:
-        await self._recorder.opened(target.store_id, target.writer.trace)
+        await self._record(self._recorder.opened(target.store_id, target.writer.trace))
 
     # -- pouring and checking -----------------------------------------------------------------------------------------------
 
@@ -139,7 +143,7 @@ class _Transfer:
     async def _settle(self, verified: Verified) -> Transferred:
         self._enter("flushing")
         await self._targets.each(lambda target: target.flush(verified.size))
-        await self._recorder.verified(verified)
+        await self._record(self._recorder.verified(verified))
         self._enter("committing")
         if self._request.best_effort:
             await self._commit_each(verified)
@@ -151,7 +155,7 @@ class _Transfer:
             failures=self._targets.failures,
             leftovers=self._rollback.leftovers,
         )
-        await self._recorder.finished(outcome)
+        await threads.to_its_end(self._recorder.finished(outcome))
         self._enter("done")
         return outcome
 
@@ -160,7 +164,12 @@ class _Transfer:
 
     async def _committed(self, target: Target) -> None:
         assert target.location is not None
-        await self._recorder.committed(target.location)
+        await self._record(self._recorder.committed(target.location))
+
+    async def _record(self, call: Awaitable[None]) -> None:
+        """A record is waited for even when this is cancelled: what may have been recorded must not be undone unawares."""
+        if await threads.to_its_end(call):
+            raise asyncio.CancelledError
 
     async def _commit_each(self, verified: Verified) -> None:
         """Each store on its own: what the recorder has been told of is the image's and is not undone any more.
@@ -170,18 +179,21 @@ class _Transfer:
 
         async def commit(target: Target) -> None:
             await target.commit(verified)
-            await self._committed(target)
-            self._rollback.forget(target.store_id)
-            recorded.append(target)
+            await self._record(keep(target))
 
-        recorded: list[Target] = []
+        async def keep(target: Target) -> None:
+            assert target.location is not None
+            await self._recorder.committed(target.location)
+            self._rollback.forget(target.store_id)
+            self._kept.append(target)
+
         try:
             await self._targets.each(commit)
         except asyncio.CancelledError:
-            if not recorded:
+            if not self._kept:
                 raise
             for target in self._targets.live:
-                if target not in recorded:
+                if target not in self._kept:
                     await self._targets.drop(target, StoreUnavailable(target.store_id, "interrupted before its commit"))
 
     async def _undo(self, cause: BaseException) -> None:
@@ -194,6 +206,8 @@ class _Transfer:
         await self._rollback.undo_all()
         if isinstance(cause, GlanceStreamError):
             cause.leftovers = self._rollback.leftovers
+        if self._kept:
+            return
         try:
             await self._recorder.rolled_back(self._targets.failures, self._rollback.leftovers)
         except Exception:
@@ -210,13 +224,18 @@ class _Transfer:
             return
         read = self._intake.read if self._intake else 0
         positions = {target.store_id: target.position for target in self._targets.live}
-        self._observer(Progress(self._phase, read, self._info.size, self._ring.produced, positions))
+        try:
+            self._observer(Progress(self._phase, read, self._info.size, self._ring.produced, positions))
+        except Exception:
+            LOG.exception("what shows the progress failed, and is told nothing more")
+            self._observer = None
 
 
 def _check(request: TransferRequest) -> None:
     """What can be refused without touching anything."""
     if not request.stores:
         raise InvalidRequest("no store to write to")
+    choose(request.decompress, b"")  # raises InvalidRequest for an unknown format
     if len({store.store_id for store in request.stores}) != len(request.stores):
         raise InvalidRequest("a store is named twice")
     for name in [request.hash_algo, *(expected.algorithm for expected in (*request.expected, *request.expected_compressed))]:

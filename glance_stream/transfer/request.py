@@ -16,10 +16,14 @@ from glance_stream.stores.base import Store
 
 @dataclass(frozen=True)
 class Expectation:
-    """A digest that the bytes must have."""
+    """A digest that the bytes must have. Capitals make no difference."""
 
     algorithm: str
     value: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "algorithm", self.algorithm.lower())
+        object.__setattr__(self, "value", self.value.lower())
 
     @classmethod
     def parse(cls, text: str) -> Expectation:
@@ -27,7 +31,7 @@ class Expectation:
         algorithm, colon, value = text.partition(":")
         if not colon or not algorithm or not re.fullmatch(r"([0-9A-Fa-f]{2})+", value):
             raise InvalidRequest(f"{text!r} is not of the form ALGO:HEX, such as sha256:9f86d081884c7d65...")
-        return cls(algorithm.lower(), value.lower())
+        return cls(algorithm, value)
 
 
 @dataclass(frozen=True)
@@ -105,13 +109,18 @@ class Progress:
     stores: Mapping[str, int]
 
 
+# One that raises is told nothing more: what only watches can't stop a transfer.
 Observer = Callable[[Progress], None]
 
 
 class Recorder:
     """Where a transfer tells what must be remembered, at the moment it must be. This one remembers nothing.
 
-    Every method but ``rolled_back`` is part of the transaction: raising rolls the transfer back.
+    Every method but ``rolled_back`` is part of the transaction: raising rolls the transfer back. With best effort a location stays
+    from the moment that ``committed`` has returned; raising there undoes that store only.
+
+    No call is given up half-way, whatever is cancelled meanwhile, because nobody could tell then whether the record was made: a
+    call has to come to an end by itself.
     """
 
     async def opened(self, store_id: str, trace: str) -> None:
@@ -124,7 +133,10 @@ class Recorder:
         """A store holds the image under its final name."""
 
     async def finished(self, outcome: Transferred) -> None:
-        """All is done; the last chance to refuse."""
+        """All is done; the last chance to refuse. A cancellation that comes now comes too late."""
 
     async def rolled_back(self, failures: Mapping[str, GlanceStreamError], leftovers: Sequence[Leftover]) -> None:
-        """Everything was undone, but for the leftovers. Raising replaces nothing: the first cause is reported."""
+        """Everything was undone, but for the leftovers. Raising replaces nothing: the first cause is reported.
+
+        Not called when a location stays (best effort), since then not everything is as it was before.
+        """
