@@ -118,19 +118,19 @@ async def _from_first_good(
     """Try one location after the other. Raises SourceError when none is good."""
     refused: dict[str, GlanceStreamError] = {}
     for location in sources:
-        request = TransferRequest(
-            image_id=image.image_id,
-            source=site.store(location.store_id).open_reader(location),
-            stores=[site.store(store_id) for store_id in targets],
-            hash_algo=image.os_hash_algo or site.hash_algo,
-            md5=image.checksum is not None and image.os_hash_value is None,
-            decompress="never",
-            expected=_recorded_digests(image),
-            expected_size=image.size,
-            best_effort=best_effort,
-            limits=site.limits,
-        )
         try:
+            request = TransferRequest(
+                image_id=image.image_id,
+                source=site.store(location.store_id).open_reader(location),
+                stores=[site.store(store_id) for store_id in targets],
+                hash_algo=image.os_hash_algo or site.hash_algo,
+                md5=image.checksum is not None and image.os_hash_value is None,
+                decompress="never",
+                expected=_recorded_digests(image),
+                expected_size=image.size,
+                best_effort=best_effort,
+                limits=site.limits,
+            )
             done = await transfer(request, recorder, observer)
             return done, tuple(f"passed over {location_id}: {error}" for location_id, error in refused.items())
         except BAD_SOURCE as error:

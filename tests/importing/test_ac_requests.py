@@ -283,7 +283,7 @@ def test_ac26_a_store_that_hangs_stops_nobody_else(open_site: OpenSite, tmp_path
     monkeypatch.setattr(choosing, "OPEN_SECONDS", 0.2)
     stores = {**file_stores(tmp_path, "a", "b"), "hung": HangingStore("hung")}
     house = open_site(stores)
-    house.site = replace(house.site, limits=replace(house.site.limits, store_timeout=0.3))
+    house.site = replace(house.site, limits=replace(house.site.limits, store_timeout=0.3, undo_timeout=0.2))
     outcome = house.import_(DATA, all_stores=True, all_stores_must_succeed=False)
     assert outcome.image.stores == ("a", "b")
     assert isinstance(outcome.failures["hung"], StoreTimeout)
