@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from glance_stream import threads
 from glance_stream.catalogue import Operation
-from glance_stream.errors import InvalidRequest, NotFound, StoreReadOnly
+from glance_stream.errors import InvalidRequest, NotFound, StoreReadOnly, StoreTimeout
 from glance_stream.importing.outcome import Outcome
 from glance_stream.importing.site import Site
 from glance_stream.model import Image, Location, Status
@@ -60,8 +62,12 @@ def _location_in(image: Image, store_id: str) -> Location:
 
 
 async def _remove_data(site: Site, location: Location, forget: bool) -> tuple[str, ...]:
+    limit = site.limits.store_timeout
     try:
-        await site.store(location.store_id).delete(location)
+        async with asyncio.timeout(limit):
+            await site.store(location.store_id).delete(location)
+    except TimeoutError as error:
+        raise StoreTimeout(location.store_id, f"deletion has not ended within {limit:g} s") from error
     except NotFound:
         return (f"{location.store_id}: {ALREADY_GONE}",)
     except StoreReadOnly as error:

@@ -1,0 +1,171 @@
+"""Deleting from one store and altogether (AC28-AC31)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from importing_words import FaultyStore, House, assert_holds, assert_settled, content, file_stores, run
+
+from glance_stream.errors import ImageNotFound, InvalidRequest, ObjectBusy, StoreDenied, StoreReadOnly, StoreTimeout
+from glance_stream.importing import delete_from_store, delete_image
+from glance_stream.stores.file import FileStore
+from glance_stream.stores.memory import MemoryStore
+
+DATA = content()
+OpenSite = Callable[..., House]
+
+
+def test_deleting_from_one_store(house: House) -> None:
+    image_id = house.active(DATA, "a", "b", "c").image_id
+    outcome = run(delete_from_store(house.site, image_id, "b"))
+    assert outcome.notes == ()
+    assert outcome.image == house.image(image_id)
+    assert_holds(house, image_id, DATA, "a", "c")
+    assert_settled(house, image_id, "abc")
+
+
+def test_ac28_the_data_is_gone_already(house: House) -> None:
+    """AC28: the location goes, a note tells it apart, the other copy is intact."""
+    image_id = house.active(DATA, "a", "b").image_id
+    (house.directory("a") / image_id).unlink()
+    outcome = run(delete_from_store(house.site, image_id, "a"))
+    assert outcome.notes == ("a: already gone",)
+    assert_holds(house, image_id, DATA, "b")
+    assert_settled(house, image_id, "ab")
+
+
+@pytest.mark.parametrize("store_id", ["a", "b"])
+@pytest.mark.parametrize("forget", [True, False])
+def test_ac29_the_last_copy_is_kept(house: House, store_id: str, forget: bool) -> None:
+    """AC29: asked before whether it is in that store at all, as Glance does."""
+    before = house.active(DATA, "a")
+    with pytest.raises(InvalidRequest, match="Cannot delete image data from the only store containing it"):
+        run(delete_from_store(house.site, before.image_id, store_id, forget=forget))
+    assert house.image(before.image_id) == before
+    assert_holds(house, before.image_id, DATA, "a")
+    assert_settled(house, before.image_id, "a")
+
+
+def test_ac30_a_busy_object_is_kept(open_site: OpenSite, tmp_path: Path) -> None:
+    """AC30."""
+    memory = MemoryStore("m")
+    house = open_site({"m": memory, **file_stores(tmp_path, "a")})
+    before = house.active(DATA, "m", "a")
+    memory.busy.add(before.image_id)
+    for operation in (delete_from_store(house.site, before.image_id, "m"), delete_image(house.site, before.image_id)):
+        with pytest.raises(ObjectBusy):
+            run(operation)
+        assert memory.objects[before.image_id] == DATA
+        assert house.object("a", before.image_id) == DATA
+        assert house.image(before.image_id) == before
+        assert_settled(house, before.image_id, "ma")
+    memory.busy.clear()
+    run(delete_from_store(house.site, before.image_id, "m"))
+    assert_holds(house, before.image_id, DATA, "a")
+
+
+def frozen(house: House, store_id: str) -> None:
+    """From now on the store can't delete."""
+    store = FileStore(store_id, house.directory(store_id), read_only=True)
+    house.site.stores._built[store_id] = store
+
+
+def test_ac31_a_store_that_can_not_delete(house: House) -> None:
+    """AC31: refused; with forget the location alone goes."""
+    before = house.active(DATA, "a", "b")
+    frozen(house, "b")
+    with pytest.raises(StoreReadOnly, match="forget"):
+        run(delete_from_store(house.site, before.image_id, "b"))
+    assert house.image(before.image_id) == before
+    assert_settled(house, before.image_id, "ab")
+    outcome = run(delete_from_store(house.site, before.image_id, "b", forget=True))
+    assert outcome.notes == ("b: forgotten, the data is still in the store",)
+    assert outcome.image.stores == ("a",)
+    assert house.object("b", before.image_id) == house.object("a", before.image_id) == DATA
+    assert_settled(house, before.image_id, "ab")
+
+
+@pytest.mark.parametrize("store_id", ["nowhere", "c", ""])
+def test_a_store_without_the_image_is_refused(house: House, store_id: str) -> None:
+    before = house.active(DATA, "a", "b")
+    with pytest.raises(InvalidRequest, match=r"there is no store|is not in store"):
+        run(delete_from_store(house.site, before.image_id, store_id))
+    assert house.image(before.image_id) == before
+    assert_holds(house, before.image_id, DATA, "a", "b")
+
+
+def test_a_queued_image_is_not_deleted_from_a_store(house: House) -> None:
+    before = house.queued()
+    with pytest.raises(InvalidRequest, match="only an active image"):
+        run(delete_from_store(house.site, before.image_id, "a"))
+    assert house.image(before.image_id) == before
+
+
+@pytest.mark.parametrize("stores", [["a"], ["a", "b"], ["c", "a", "b"]])
+def test_deleting_altogether(house: House, stores: list[str]) -> None:
+    other = house.active(content(seed=2), "a", "b")
+    image_id = house.active(DATA, *stores).image_id
+    (house.directory(stores[0]) / image_id).unlink()
+    outcome = run(delete_image(house.site, image_id))
+    assert outcome.notes == (f"{stores[0]}: already gone",)
+    with pytest.raises(ImageNotFound):
+        house.image(image_id)
+    assert_holds(house, other.image_id, content(seed=2), "a", "b")
+    assert house.catalogue.holder(image_id) is None
+
+
+def test_deleting_an_image_without_data(house: House) -> None:
+    run(delete_image(house.site, house.queued().image_id))
+    assert house.catalogue.list_images() == []
+
+
+@pytest.mark.parametrize("refusing", ["a", "b", "c"])
+def test_a_store_that_refuses_keeps_the_image_with_what_is_left(open_site: OpenSite, tmp_path: Path, refusing: str) -> None:
+    """Every location that is recorded has its data, and nothing else has; a second attempt ends it."""
+    denied = {"delete": StoreDenied(refusing, "permission denied")}
+    house = open_site(file_stores(tmp_path, **{name: denied if name == refusing else {} for name in "abc"}))
+    image_id = house.active(DATA, "a", "b", "c").image_id
+    with pytest.raises(StoreDenied):
+        run(delete_image(house.site, image_id))
+    left = house.image(image_id).stores
+    assert refusing in left
+    assert_holds(house, image_id, DATA, *left)
+    assert_settled(house, image_id, "abc")
+    store = house.store(refusing)
+    assert isinstance(store, FaultyStore)
+    store.faults.clear()
+    run(delete_image(house.site, image_id))
+    assert (house.files(), house.catalogue.list_images()) == ([], [])
+
+
+def test_deleting_altogether_with_a_store_that_can_not_delete(house: House) -> None:
+    before = house.active(DATA, "a", "b")
+    frozen(house, "b")
+    with pytest.raises(StoreReadOnly, match="forget"):
+        run(delete_image(house.site, before.image_id))
+    assert house.image(before.image_id).stores == ("b",)
+    outcome = run(delete_image(house.site, before.image_id, forget=True))
+    assert outcome.notes == ("b: forgotten, the data is still in the store",)
+    assert house.catalogue.list_images() == []
+    assert house.files() == [f"b/{before.image_id}"]
+
+
+def test_a_store_that_hangs_on_deletion_is_not_waited_for_for_ever(open_site: OpenSite) -> None:
+    class Hung(MemoryStore):
+        async def delete(self, location: object) -> None:
+            await asyncio.sleep(3600)
+
+    house = open_site({"m": MemoryStore("m"), "h": Hung("h")})
+    before = house.active(DATA, "m", "h")
+    house.site = replace(house.site, limits=replace(house.site.limits, store_timeout=0.2))
+    with pytest.raises(StoreTimeout, match="delet"):
+        run(delete_from_store(house.site, before.image_id, "h"))
+    assert house.image(before.image_id) == before
+    with pytest.raises(StoreTimeout, match="delet"):
+        run(delete_image(house.site, before.image_id))
+    assert house.image(before.image_id).stores == ("h",)
+    assert_settled(house, before.image_id, "mh")
