@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from glance_stream import threads
 from glance_stream.catalogue import Operation, Task
 from glance_stream.errors import (
     DigestMismatch,
@@ -98,12 +97,8 @@ async def _copy(
     observer: Observer | None,
 ) -> tuple[Transferred, tuple[str, ...]]:
     recorder = CatalogueRecorder(site.catalogue, task, best_effort=best_effort)
-    await threads.call(site.catalogue.begin, task, targets, importing=False)
-    try:
+    async with recorder.operation(targets, importing=False):
         return await _from_first_good(site, image, targets, sources, best_effort, recorder, observer)
-    except BaseException:
-        await recorder.record_failure()
-        raise
 
 
 async def _from_first_good(

@@ -26,7 +26,8 @@ async def delete_from_store(site: Site, image_id: str, store_id: str, *, forget:
     async with site.locked(image_id, Operation.DELETE) as task:
         location = _location_in(await site.image(image_id), store_id)
         notes = await _remove_data(site, location, forget)
-        await threads.call(site.catalogue.remove_location, task, location)
+        # Its data is gone: the record of it goes too, whoever cancels meanwhile, and with that the deletion is done.
+        await threads.to_its_end(threads.call(site.catalogue.remove_location, task, location))
     return Outcome(await site.image(image_id), notes=notes)
 
 
@@ -40,9 +41,11 @@ async def delete_image(site: Site, image_id: str, *, forget: bool = False) -> Ou
         notes: tuple[str, ...] = ()
         for number, location in enumerate(image.locations):
             notes += await _remove_data(site, location, forget)
-            if number < len(image.locations) - 1:  # the last one goes with the record: an active image has a location
-                await threads.call(site.catalogue.remove_location, task, location)
-        await threads.call(site.catalogue.delete_image, image_id, task)
+            if number == len(image.locations) - 1:
+                break  # the last one goes with the record: an active image has a location
+            if await threads.to_its_end(threads.call(site.catalogue.remove_location, task, location)):
+                raise asyncio.CancelledError
+        await threads.to_its_end(threads.call(site.catalogue.delete_image, image_id, task))
     return Outcome(image, notes=notes)
 
 

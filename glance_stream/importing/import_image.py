@@ -133,8 +133,7 @@ async def _import(
 ) -> Transferred:
     best_effort = not request.all_stores_must_succeed
     recorder = CatalogueRecorder(site.catalogue, task, best_effort=best_effort)
-    await threads.call(site.catalogue.begin, task, stores, importing=True)
-    try:
+    async with recorder.operation(stores, importing=True):
         return await transfer(
             TransferRequest(
                 image_id=image.image_id,
@@ -153,6 +152,3 @@ async def _import(
             recorder,
             observer,
         )
-    except BaseException:
-        await recorder.record_failure()
-        raise

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 
 from glance_stream import threads
 from glance_stream.catalogue import Catalogue, Task
@@ -10,7 +13,11 @@ from glance_stream.errors import GlanceStreamError, Leftover
 from glance_stream.model import Location
 from glance_stream.transfer import Recorder, Transferred, Verified
 
+LOG = logging.getLogger(__name__)
+
 Reasons = dict[str, tuple[str, str]]
+
+UNFINISHED = ("Interrupted", "the operation ended before the store was done")
 
 
 class CatalogueRecorder(Recorder):
@@ -25,8 +32,25 @@ class CatalogueRecorder(Recorder):
         self._task = task
         self._best_effort = best_effort
         self._undone = True
+        self._shown: list[Location] = []
         self._failures: Reasons = {}
         self._leftovers: list[Leftover] = []
+
+    @asynccontextmanager
+    async def operation(self, stores: Sequence[str], *, importing: bool) -> AsyncIterator[None]:
+        """From `begin` to the outcome: what is raised in between is recorded as a failure, and stays what is raised."""
+        beginning = threads.call(self._catalogue.begin, self._task, stores, importing=importing)
+        cancelled = await threads.to_its_end(beginning)
+        try:
+            if cancelled:
+                raise asyncio.CancelledError
+            yield
+        except BaseException as error:
+            if isinstance(error, GlanceStreamError):
+                self._leftovers = list(dict.fromkeys([*self._leftovers, *error.leftovers]))
+            if self._shown or self._undone:  # otherwise the rest is for `recover`
+                await threads.to_its_end(threads.call(self._record_failure, stores))
+            raise
 
     async def opened(self, store_id: str, trace: str) -> None:
         self._undone = False
@@ -44,26 +68,39 @@ class CatalogueRecorder(Recorder):
         )
 
     async def committed(self, location: Location) -> None:
-        if self._best_effort:
-            await threads.call(self._catalogue.add_location, self._task, location, activate=True)
-        else:
-            await threads.call(self._catalogue.committed, self._task, location)
+        await threads.call(self._show if self._best_effort else self._commit, location)
+
+    def _commit(self, location: Location) -> None:
+        self._catalogue.committed(self._task, location)
+
+    def _show(self, location: Location) -> None:
+        self._catalogue.add_location(self._task, location, activate=True)
+        self._shown.append(location)
 
     async def finished(self, outcome: Transferred) -> None:
+        self._failures = reasons(outcome.failures)
+        if outcome.leftovers:  # first: failing after the success was recorded would be too late
+            await threads.call(self._catalogue.record_leftovers, self._task.image_id, outcome.leftovers)
         locations = list(outcome.locations.values())
         await threads.call(self._catalogue.record_success, self._task, locations, reasons(outcome.failures))
-        if outcome.leftovers:
-            await threads.call(self._catalogue.record_leftovers, self._task.image_id, outcome.leftovers)
 
     async def rolled_back(self, failures: Mapping[str, GlanceStreamError], leftovers: Sequence[Leftover]) -> None:
         self._undone = True
         self._failures |= reasons(failures)
         self._leftovers += leftovers
 
-    async def record_failure(self) -> None:
-        """The operation's end when it failed. Nothing is recorded while something may still be undone: that is for `recover`."""
-        if self._undone:
-            await threads.call(self._catalogue.record_failure, self._task, self._failures, self._leftovers)
+    def _record_failure(self, stores: Sequence[str]) -> None:
+        """The operation's end when it failed. What the image was shown active with stays: an active image never goes back."""
+        try:
+            if self._shown:
+                shown = {location.store_id for location in self._shown}
+                failed = {store_id: self._failures.get(store_id, UNFINISHED) for store_id in stores if store_id not in shown}
+                self._catalogue.record_success(self._task, self._shown, failed)
+                self._catalogue.record_leftovers(self._task.image_id, self._leftovers)
+            else:
+                self._catalogue.record_failure(self._task, self._failures, self._leftovers)
+        except GlanceStreamError as error:
+            LOG.error("the failure can't be recorded; 'recover' will find it: %s", error)
 
 
 def reasons(failures: Mapping[str, GlanceStreamError]) -> Reasons:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -81,12 +82,14 @@ class Site:
     async def locked(self, image_id: str, operation: Operation) -> AsyncIterator[Task]:
         """Hold the image. Raises ImageLocked, ImageNotFound. An operation without a recorded outcome keeps it, for `recover`."""
         task = Task.here(image_id, operation)
-        await threads.call(self.catalogue.acquire, image_id, task)
+        cancelled = await threads.to_its_end(threads.call(self.catalogue.acquire, image_id, task))
         try:
+            if cancelled:
+                raise asyncio.CancelledError
             yield task
         finally:
             try:
-                await threads.call(self.catalogue.release, task)
+                await threads.to_its_end(threads.call(self.catalogue.release, task))
             except GlanceStreamError as error:
                 LOG.error("%s", error)
 
