@@ -19,6 +19,7 @@ from faults.loop import LOOPS, run  # noqa: E402
 from stage import Stage  # noqa: E402
 
 from glance_stream import threads  # noqa: E402
+from glance_stream.transfer import pouring  # noqa: E402
 
 
 @pytest.fixture
@@ -33,6 +34,12 @@ def _warm_up() -> None:
     """A loop of each kind opens, when it is first used, what it never closes again."""
     for loop in LOOPS:
         run(asyncio.sleep(0), loop=loop)
+
+
+@pytest.fixture(autouse=True)
+def _no_patience_with_hung_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many tests hang a thread on purpose; none needs a second to find that it does not stop."""
+    monkeypatch.setattr(pouring, "STOP_SECONDS", 0.1)
 
 
 @pytest.fixture(autouse=True)
