@@ -94,38 +94,46 @@ def _check_format(name: str, value: str | None, known: Sequence[str]) -> None:
 
 async def _image(site: Site, request: ImportRequest) -> tuple[Image, bool]:
     """The image's record, and whether it was created just now. Its hash algorithm is one that can be computed here."""
-    if request.image_id is not None:
+    if request.image_id is None:
+        return await _created(site, request, str(uuid.uuid4())), True
+    try:
+        return await _existing(site, request.image_id, request), False
+    except ImageNotFound:
+        pass
+    try:
+        return await _created(site, request, request.image_id), True
+    except InvalidRequest as refusal:
         try:
-            image = await _existing(site, request.image_id)
+            return await _existing(site, request.image_id, request), False  # another request has created it meanwhile
         except ImageNotFound:
-            pass
-        else:
-            _check_algorithm(_hash_algo(site, image, request))
-            return image, False
-    _check_algorithm(_hash_algo(site, None, request))
-    image = await threads.call(
+            raise refusal from None
+
+
+async def _created(site: Site, request: ImportRequest, image_id: str) -> Image:
+    _check_algorithm(request.hash_algo or site.hash_algo)
+    return await threads.call(
         site.catalogue.create_image,
-        str(uuid.uuid4()) if request.image_id is None else request.image_id,
+        image_id,
         name=request.name,
         disk_format=request.disk_format,
         container_format=request.container_format,
         properties=request.properties,
     )
-    return image, True
 
 
-async def _existing(site: Site, image_id: str) -> Image:
+async def _existing(site: Site, image_id: str, request: ImportRequest) -> Image:
     image = await site.image(image_id)
     if image.status is Status.ACTIVE:
         raise InvalidRequest(f"image {image_id} is active already; 'copy' brings it to more stores")
     for name, value in (("disk_format", image.disk_format), ("container_format", image.container_format)):
         if not value:
             raise InvalidRequest(f"image {image_id}: {name} must be set before an import")
+    _check_algorithm(_hash_algo(site, image, request))
     return image
 
 
-def _hash_algo(site: Site, image: Image | None, request: ImportRequest) -> str:
-    return (image and image.os_hash_algo) or request.hash_algo or site.hash_algo
+def _hash_algo(site: Site, image: Image, request: ImportRequest) -> str:
+    return image.os_hash_algo or request.hash_algo or site.hash_algo
 
 
 async def _import(
