@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from dataclasses import dataclass
 
@@ -66,7 +67,10 @@ async def _end(site: Site, task: Task, image: Image, journal: Journal) -> None:
     rollback = Rollback(site.limits.undo_timeout)
     for entry in journal.entries:
         if entry.store_id not in kept:
-            _register(site, rollback, image.image_id, entry, journal.verified)
+            _register(site, rollback, entry)
+            if entry.trace is not None and journal.verified is not None:
+                # It may have died between a commit and the record of it.
+                await _register_unrecorded(site, rollback, entry.store_id, image.image_id, journal.verified)
     await rollback.undo_all()
     failed = {store_id: INTERRUPTED for store_id in journal.stores if store_id not in kept}
     if kept:
@@ -77,26 +81,34 @@ async def _end(site: Site, task: Task, image: Image, journal: Journal) -> None:
         await threads.call(site.catalogue.record_failure, task, failed, rollback.leftovers)
 
 
-def _register(site: Site, rollback: Rollback, image_id: str, entry: Entry, verified: Content | None) -> None:
+def _register(site: Site, rollback: Rollback, entry: Entry) -> None:
     async def undo() -> None:
         store = site.store(entry.store_id)
         if entry.location is not None:
             await store.delete(entry.location)
         elif entry.trace is not None:
             await store.discard(entry.trace)
-            if verified is not None:  # it may have died between a commit and the record of it
-                await _delete_if_ours(site, entry.store_id, image_id, verified)
 
     rollback.push(entry.store_id, entry.location.url if entry.location else entry.trace or "", undo)
 
 
-async def _delete_if_ours(site: Site, store_id: str, image_id: str, verified: Content) -> None:
-    """Delete an object under the image's name if it is the very stream that was about to be committed."""
-    store = site.store(store_id)
-    location = await store.find(image_id)
-    if location is None or (await store.stat(location)).size != verified.size or not verified.os_hash_algo:
+async def _register_unrecorded(site: Site, rollback: Rollback, store_id: str, image_id: str, verified: Content) -> None:
+    """A step of its own: where it fails, the leftover is the object and not the temporary one of its writer."""
+    try:
+        async with asyncio.timeout(site.limits.undo_timeout):
+            location = await site.store(store_id).find(image_id)
+    except (GlanceStreamError, TimeoutError) as error:
+        LOG.warning("can't tell whether store %r has an object of image %s: %s", store_id, image_id, error)
         return
-    limits = site.limits
+    if location is not None:
+        rollback.push(store_id, location.url, lambda: _delete_if_ours(site, location, verified))
+
+
+async def _delete_if_ours(site: Site, location: Location, verified: Content) -> None:
+    """Delete an object under the image's name if it is the very stream that was about to be committed."""
+    store, limits = site.store(location.store_id), site.limits
+    if (await store.stat(location)).size != verified.size or not verified.os_hash_algo:
+        return
     found = await examine(store.open_reader(location), [verified.os_hash_algo], limits.slot_size, limits)
     if found.digests[verified.os_hash_algo] == verified.os_hash_value:
         await store.delete(location)
