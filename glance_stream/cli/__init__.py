@@ -1,0 +1,131 @@
+"""The operators' tool ``glance-stream``.
+
+Its exit codes: 0 done; 2 bad request, nothing changed; 3 done but not in all stores; 4 failed and rolled back; 5 failed and
+something was left behind, on record for 'recover'; 6 another operation holds the image; 7 verify found damage; 130 interrupted
+and rolled back.
+
+Modules of commands import what they work with inside the command: ``--help`` must be quick, and must work where a store's SDK or
+the database's driver does not. All that goes wrong ends here, as a message or as JSON, and as an exit code.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import NoReturn
+
+import click
+
+from glance_stream.cli import bench, copy, delete, import_, list, recover, show, stores, verify
+from glance_stream.cli.options import Invocation, pass_invocation, wants_json
+from glance_stream.cli.output import Human, Json, Reporter, Result
+from glance_stream.cli.teaching import epilog
+from glance_stream.errors import (
+    EXIT_BAD_REQUEST,
+    EXIT_DAMAGED,
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_LEFTOVERS,
+    EXIT_LOCKED,
+    EXIT_PARTIAL,
+    GlanceStreamError,
+)
+
+PROGRAM = "glance-stream"
+
+EPILOG = epilog(
+    "glance-stream import jammy.qcow2.zst --disk-format qcow2 --all-stores",
+    "glance-stream list",
+    "glance-stream copy 3f2c --to mirror",
+    "glance-stream verify 3f2c",
+    codes=(EXIT_PARTIAL, EXIT_FAILED, EXIT_LEFTOVERS, EXIT_LOCKED, EXIT_DAMAGED),
+)
+
+
+@click.group(
+    epilog=EPILOG,
+    no_args_is_help=False,  # that would be exit code 0 with one release of click and 2 with another
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+@click.option(
+    "--config",
+    metavar="FILE",
+    help="Read this configuration. Default: $GLANCE_STREAM_CONFIG, then config.toml in the user's configuration directory, "
+    "then one store in the user's data directory.",
+)
+@click.option("--verbose", is_flag=True, help="Tell more on the way, and show tracebacks of errors.")
+@click.version_option(package_name=PROGRAM)
+@pass_invocation
+def group(invocation: Invocation, config: str | None, verbose: bool) -> None:
+    """Import virtual-machine images into many stores in one pass: read once, decode once, hash once, all or nothing.
+
+    IMAGE is an image's id, the beginning of one (4 characters at least) or its name. STORE is an id that 'stores' shows or a
+    URL such as file:///some/dir.
+    """
+    invocation.config = config
+    invocation.reporter.verbose = verbose
+    logging.getLogger().setLevel(logging.INFO if verbose else logging.WARNING)
+
+
+for module in (import_, copy, verify, delete, list, show, stores, recover, bench):
+    group.add_command(module.command)
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the program and exit."""
+    given = sys.argv[1:] if arguments is None else [*arguments]
+    reporter: Reporter = Json() if wants_json(given) else Human()
+    _prepare(reporter)
+    sys.exit(_guarded(reporter, given))
+
+
+def _prepare(reporter: Reporter) -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # a name outside the terminal's encoding is no reason to fail
+    # SIGTERM is an interrupt too. While an operation runs, its loop handles both.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    logging.basicConfig(handlers=[_Warnings(reporter)], force=True)
+
+
+def _guarded(reporter: Reporter, given: Sequence[str]) -> int:
+    try:
+        code = group.main([*given], PROGRAM, standalone_mode=False, obj=Invocation(reporter))
+        return code if isinstance(code, int) else 0
+    except click.ClickException as error:
+        return reporter.finish(_misused(error))
+    except GlanceStreamError as error:
+        from glance_stream.cli.results import refused
+
+        reporter.trace()
+        return reporter.finish(refused(error))
+    except (KeyboardInterrupt, click.Abort):
+        return reporter.finish(Result(EXIT_INTERRUPTED, error=("Interrupted", "interrupted")))
+    except Exception as error:
+        reporter.trace()
+        hint = "" if reporter.verbose else "; --verbose shows where"
+        told = f"this is a bug in {PROGRAM}: {type(error).__name__}: {error}{hint}"
+        return reporter.finish(Result(EXIT_FAILED, error=(type(error).__name__, told)))
+
+
+def _misused(error: click.ClickException) -> Result:
+    """A command line that makes no sense."""
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    hint = [f"see '{context.command_path} --help'"] if context else []
+    return Result(EXIT_BAD_REQUEST, complaints=hint, error=(type(error).__name__, error.format_message()))
+
+
+class _Warnings(logging.Handler):
+    """What the library logs is told where everything is."""
+
+    def __init__(self, reporter: Reporter) -> None:
+        super().__init__()
+        self._reporter = reporter
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._reporter.warning(record.getMessage(), record.levelname.lower())
+        if record.exc_info and self._reporter.verbose:
+            traceback.print_exception(record.exc_info[1], file=sys.stderr)

@@ -1,0 +1,140 @@
+"""``glance-stream import``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from glance_stream.cli.options import Invocation, best_effort_option, json_option, pass_invocation, store_option
+from glance_stream.cli.teaching import epilog
+from glance_stream.errors import EXIT_FAILED, EXIT_LEFTOVERS, EXIT_LOCKED, EXIT_PARTIAL
+
+if TYPE_CHECKING:
+    from glance_stream.cli.output import Result
+    from glance_stream.importing import ImportRequest, Site
+
+EPILOG = epilog(
+    "glance-stream import jammy.img --name jammy",
+    "glance-stream import https://example.org/jammy.qcow2.zst --disk-format qcow2 --all-stores",
+    "zcat disk.gz | glance-stream import - --store fast --store file:///mnt/usb --expect sha256:9f86d081...",
+    codes=(EXIT_PARTIAL, EXIT_FAILED, EXIT_LEFTOVERS, EXIT_LOCKED),
+)
+
+
+@click.command("import", epilog=EPILOG)
+@click.argument("source", metavar="SOURCE")
+@store_option("--store", "stores", multiple=True, help="Import into this store; may be repeated. Default: the default store.")
+@click.option("--all-stores", is_flag=True, help="Import into every store that can be written to.")
+@best_effort_option
+@click.option("--expect", multiple=True, metavar="ALGO:HEX", help="The stored bytes must have this digest; may be repeated.")
+@click.option("--expect-compressed", multiple=True, metavar="ALGO:HEX", help="The bytes of SOURCE, as it gives them, must.")
+@click.option("--md5", is_flag=True, help="Compute Glance's legacy checksum too.")
+@click.option("--hash", "hash_algo", metavar="ALGO", help="Of os_hash_value. Default: the configuration's, sha512.")
+@click.option("--disk-format", metavar="FORMAT", default="raw", show_default=True, help="raw, qcow2, vmdk, iso, ...")
+@click.option("--container-format", metavar="FORMAT", default="bare", show_default=True, help="bare, ova, compressed, ...")
+@click.option("--name", help="What to call the image.")
+@click.option("--id", "image_id", metavar="UUID", help="Of the image: a new id, or that of a queued image to be filled.")
+@click.option("--property", "properties", multiple=True, metavar="KEY=VALUE", help="A property of the image; may be repeated.")
+@click.option(
+    "--decompress",
+    metavar="auto|never|FORMAT",
+    default="auto",
+    show_default=True,
+    help="Store what SOURCE unpacks to: as its content shows, never, or as gzip, zstd, xz, bz2, lz4, zip, lha.",
+)
+@click.option("--thin", is_flag=True, help="Leave holes for zeros where the store can.")
+@click.option("--max-size", metavar="SIZE", help="Refuse a larger image, such as 100GiB. Default: the configuration's, 1 TiB.")
+@json_option
+@pass_invocation
+def command(invocation: Invocation, /, max_size: str | None, **given: Any) -> int:
+    """Import SOURCE as an image.
+
+    SOURCE is a file, a block device or a FIFO, '-' for standard input, or an http://, https:// or file:// URL. It is read once.
+    Every store has the whole image afterwards, or none has; with --best-effort, those that can.
+    """
+    from glance_stream.cli.session import with_site
+
+    limit = _limit(max_size)
+    properties = _properties(given.pop("properties"))
+    return with_site(invocation, lambda site: _import(invocation, _limited(site, limit), properties, given))
+
+
+async def _import(invocation: Invocation, site: Site, properties: dict[str, str], given: dict[str, Any]) -> Result:
+    import asyncio
+    import time
+    from datetime import UTC, datetime
+
+    from glance_stream.cli.results import failed, succeeded
+    from glance_stream.errors import GlanceStreamError
+    from glance_stream.importing import import_image
+
+    request = _request(properties, **given)
+    assert request.image_id is not None
+    began, since = time.monotonic(), datetime.now(UTC)
+    try:
+        outcome = await import_image(site, request, invocation.reporter.progress)
+    except (GlanceStreamError, asyncio.CancelledError) as error:
+        invocation.reporter.trace()
+        return await failed(site, request.image_id, error, since)
+    return succeeded(outcome, "imported", time.monotonic() - began)
+
+
+def _request(
+    properties: dict[str, str],
+    *,
+    source: str,
+    stores: tuple[str, ...],
+    best_effort: bool,
+    expect: tuple[str, ...],
+    expect_compressed: tuple[str, ...],
+    image_id: str | None,
+    **same: Any,
+) -> ImportRequest:
+    """``same``: options that are called as the request's fields are."""
+    import uuid
+
+    from glance_stream.importing import ImportRequest
+    from glance_stream.sources import open_source
+    from glance_stream.transfer import Expectation
+
+    return ImportRequest(
+        source=open_source(source),
+        stores=stores or None,
+        all_stores_must_succeed=not best_effort,
+        expected=[Expectation.parse(text) for text in expect],
+        expected_compressed=[Expectation.parse(text) for text in expect_compressed],
+        image_id=image_id or str(uuid.uuid4()),  # chosen here, so that it can be named also when the import fails
+        properties=properties,
+        **same,
+    )
+
+
+def _properties(pairs: tuple[str, ...]) -> dict[str, str]:
+    properties = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not key or not equals:
+            raise click.BadParameter(f"{pair!r} is not of the form KEY=VALUE", param_hint="--property")
+        if key in properties:
+            raise click.BadParameter(f"{key!r} is given twice", param_hint="--property")
+        properties[key] = value
+    return properties
+
+
+def _limit(text: str | None) -> int | None:
+    from glance_stream.config import parse_size
+
+    try:
+        return None if text is None else parse_size(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--max-size") from error
+
+
+def _limited(site: Site, max_size: int | None) -> Site:
+    from dataclasses import replace
+
+    if max_size is None:
+        return site
+    limits = site.limits
+    return replace(site, limits=replace(limits, decode=replace(limits.decode, max_size=max_size)))

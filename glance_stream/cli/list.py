@@ -1,0 +1,44 @@
+"""``glance-stream list``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from glance_stream.cli import sizes
+from glance_stream.cli.options import Invocation, json_option, pass_invocation
+from glance_stream.cli.teaching import epilog
+
+if TYPE_CHECKING:
+    from glance_stream.cli.output import Result
+    from glance_stream.importing import Site
+    from glance_stream.model import Image
+
+EPILOG = epilog("glance-stream list", "glance-stream list --json", meanings={130: "interrupted"})
+
+
+@click.command("list", epilog=EPILOG)
+@json_option
+@pass_invocation
+def command(invocation: Invocation, /) -> int:
+    """Show all images, the newest first."""
+    from glance_stream.cli.session import with_site
+
+    return with_site(invocation, _list)
+
+
+async def _list(site: Site) -> Result:
+    from glance_stream import threads
+    from glance_stream.cli.output import Result
+    from glance_stream.cli.results import image_fields
+
+    images = await threads.call(site.catalogue.list_images)
+    lines = [_line(image) for image in images]
+    title = [f"{'id':<36}  {'status':<9}  {'size':>10}  {'name':<24}  stores"] if images else ["there are no images yet"]
+    return Result(0, {"images": [image_fields(image) for image in images]}, [*title, *lines])
+
+
+def _line(image: Image) -> str:
+    size = "-" if image.size is None else sizes.iec(image.size)
+    return f"{image.image_id}  {image.status:<9}  {size:>10}  {image.name or '-':<24}  {', '.join(image.stores) or '-'}"

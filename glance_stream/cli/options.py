@@ -1,0 +1,52 @@
+"""What commands have in common on their command line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import click
+
+from glance_stream.cli.output import Reporter
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+JSON_FLAG = "--json"
+
+
+@dataclass
+class Invocation:
+    """One run of the program: what stands before the command, and where everything is told."""
+
+    reporter: Reporter
+    config: str | None = None
+
+
+pass_invocation = click.make_pass_decorator(Invocation)
+
+
+def wants_json(arguments: list[str]) -> bool:
+    """Asked before click parses, so that an error in the command line itself is told in JSON too."""
+    options = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    return JSON_FLAG in options
+
+
+def json_option(function: F) -> F:
+    return click.option(
+        JSON_FLAG, is_flag=True, expose_value=False, help="Print JSON, one object a line; the last one is the result."
+    )(function)
+
+
+def image_argument(function: F) -> F:
+    return click.argument("image", metavar="IMAGE")(function)
+
+
+def store_option(*names: str, help: str, multiple: bool = False) -> Callable[[F], F]:
+    return click.option(*names, metavar="STORE", multiple=multiple, help=f"{help} An id from 'stores', or file:///some/dir.")
+
+
+def best_effort_option(function: F) -> F:
+    return click.option(
+        "--best-effort", is_flag=True, help="Go on without stores that fail, as long as one is left. Default: all or nothing."
+    )(function)

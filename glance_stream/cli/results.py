@@ -1,0 +1,136 @@
+"""What operations give back and raise, as results: the same fields for a success, a failure and an interruption."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+
+from glance_stream import threads
+from glance_stream.cli import sizes
+from glance_stream.cli.output import Result
+from glance_stream.errors import (
+    EXIT_INTERRUPTED,
+    EXIT_LEFTOVERS,
+    EXIT_PARTIAL,
+    GlanceStreamError,
+    ImageLocked,
+    ImageNotFound,
+    ImportFailed,
+    Leftover,
+)
+from glance_stream.importing import Outcome, Site
+from glance_stream.model import Image, Status
+
+RECOVER = "run 'glance-stream recover' to try again to remove it"
+ROLLED_BACK = "interrupted and rolled back"
+
+
+def succeeded(outcome: Outcome, verb: str, seconds: float) -> Result:
+    """An operation that was carried out, perhaps not in every store."""
+    image, leftovers = outcome.image, outcome.leftovers
+    fields = {**image_fields(image), "seconds": round(seconds, 3), **_told(outcome.failures, leftovers, outcome.notes)}
+    lines = [f"{verb} image {image.image_id} ({image.status})", *image_lines(image)]
+    lines += [f"  note        {note}" for note in outcome.notes]
+    if image.size and outcome.notes != ("every store has the image already",):
+        lines.append(f"  took        {seconds:.1f} s, {sizes.rate(image.size, seconds)}")
+    exit_code = EXIT_LEFTOVERS if leftovers else EXIT_PARTIAL if outcome.failures else 0
+    return Result(exit_code, fields, lines, [*_failed_lines(outcome.failures), *leftover_lines(leftovers)])
+
+
+async def failed(
+    site: Site, image_id: str, error: GlanceStreamError | asyncio.CancelledError, since: datetime, interrupted: str = ROLLED_BACK
+) -> Result:
+    """An operation that was not, and what it left of the image. ``since``: when it began."""
+    if isinstance(error, GlanceStreamError):
+        leftovers, exit_code = error.leftovers, error.exit_code
+        told = (type(error).__name__, str(error))
+    else:
+        leftovers, exit_code = await _recorded(site, image_id, since), EXIT_INTERRUPTED
+        told = ("Interrupted", "interrupted, and not everything could be removed" if leftovers else interrupted)
+    failures = error.failures if isinstance(error, ImportFailed) else {}
+    image = await current(site, image_id)
+    fields = {**(image_fields(image) if image else {}), **_told(failures, leftovers, ())}
+    complaints = [*_failed_lines(failures), *leftover_lines(leftovers), *await _advice(site, image_id, image, error)]
+    return Result(EXIT_LEFTOVERS if leftovers else exit_code, fields, (), complaints, told)
+
+
+def refused(error: GlanceStreamError) -> Result:
+    """An error that no image's state belongs to."""
+    fields = _told({}, error.leftovers, ())
+    exit_code = EXIT_LEFTOVERS if error.leftovers else error.exit_code
+    return Result(exit_code, fields, (), leftover_lines(error.leftovers), (type(error).__name__, str(error)))
+
+
+async def current(site: Site, image_id: str) -> Image | None:
+    """The record as it is now; None if it is gone or can't be read, which must not hide the error that is being told."""
+    try:
+        return await site.image(image_id)
+    except GlanceStreamError:
+        return None
+
+
+def image_fields(image: Image) -> dict[str, object]:
+    return {
+        "image_id": image.image_id,
+        "name": image.name,
+        "status": str(image.status),
+        "size": image.size,
+        "os_hash_algo": image.os_hash_algo,
+        "os_hash_value": image.os_hash_value,
+        "checksum": image.checksum,
+        "stores": list(image.stores),
+    }
+
+
+def image_lines(image: Image) -> list[str]:
+    facts = {
+        "name": image.name,
+        "size": None if image.size is None else sizes.both(image.size),
+        image.os_hash_algo or "hash": image.os_hash_value,
+        "checksum": image.checksum,
+        "stores": ", ".join(image.stores),
+    }
+    return [f"  {name:<11} {value}" for name, value in facts.items() if value]
+
+
+def leftover_fields(leftovers: Iterable[Leftover]) -> list[dict[str, str]]:
+    return [{"store": one.store_id, "trace": one.trace, "reason": one.reason} for one in leftovers]
+
+
+def leftover_lines(leftovers: Iterable[Leftover]) -> list[str]:
+    lines = [f"left behind in {one.store_id}: {one.trace}: {one.reason}" for one in leftovers]
+    return [*lines, RECOVER] if lines else []
+
+
+def _told(failures: Mapping[str, GlanceStreamError], leftovers: Iterable[Leftover], notes: Iterable[str]) -> dict[str, object]:
+    reasons = {store_id: {"error": type(error).__name__, "message": str(error)} for store_id, error in failures.items()}
+    return {"failed": reasons, "leftovers": leftover_fields(leftovers), "notes": list(notes)}
+
+
+def _failed_lines(failures: Mapping[str, GlanceStreamError]) -> list[str]:
+    return [f"failed: {store_id}: {type(error).__name__}: {error.args[0]}" for store_id, error in failures.items()]
+
+
+async def _recorded(site: Site, image_id: str, since: datetime) -> tuple[Leftover, ...]:
+    """A cancellation carries no leftovers; the catalogue has them."""
+    recorded = await threads.call(site.catalogue.leftovers)
+    return tuple(one.leftover for one in recorded if one.image_id == image_id and one.at >= since)
+
+
+async def _advice(site: Site, image_id: str, image: Image | None, error: BaseException) -> list[str]:
+    """What to do now."""
+    if isinstance(error, ImageLocked):
+        return ["wait until that has ended; if its process is gone, run 'glance-stream recover'"]
+    if image is None or isinstance(error, ImageNotFound):
+        return []
+    holder = await threads.call(site.catalogue.holder, image_id)
+    if holder is not None and holder.process.pid == os.getpid():
+        return [f"the image stays locked: {RECOVER.replace('try again to remove it', 'finish the rollback')}"]
+    if image.status is Status.QUEUED:
+        return [
+            f"the image stays queued: run the import again with --id {image_id}, "
+            f"or remove the record with 'glance-stream delete {image_id}'"
+        ]
+    return []

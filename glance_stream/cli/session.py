@@ -1,0 +1,104 @@
+"""From a command to its work: configuration, site, event loop and signals."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable, Coroutine
+from typing import Any
+from uuid import UUID
+
+from glance_stream import config, loop, threads
+from glance_stream.cli.options import Invocation
+from glance_stream.cli.output import Reporter, Result
+from glance_stream.errors import EXIT_INTERRUPTED, EXIT_LEFTOVERS, ImageNotFound, InvalidRequest
+from glance_stream.importing import Site
+from glance_stream.model import Image
+
+SHORTEST_PREFIX = 4  # of an image id; as short as people will type and long enough to mean one of many
+SHOWN_CANDIDATES = 10
+
+STOPPING = "interrupted: rolling back; interrupt again to leave at once, then 'glance-stream recover' finds what is left"
+STOPPING_ALREADY = "interrupted: a rollback is under way already; interrupt again to leave at once"
+LEFT_AT_ONCE = "left before the rollback had ended: run 'glance-stream recover'"
+
+Work = Callable[[Site], Coroutine[Any, Any, Result]]
+
+
+def with_site(invocation: Invocation, work: Work) -> int:
+    """Open the configured site, do the work and tell its result; returns the exit code."""
+    site = Site.open(config.load(invocation.config))  # blocking, so before the loop starts
+
+    async def opened() -> Result:
+        try:
+            return await interruptible(invocation.reporter, work(site))
+        finally:
+            await site.close()
+
+    return invocation.reporter.finish(loop.run(opened()))
+
+
+async def interruptible(reporter: Reporter, work: Coroutine[Any, Any, Result]) -> Result:
+    """Do the work; SIGINT and SIGTERM cancel it once, and it rolls back. A second one leaves at once."""
+    task = asyncio.ensure_future(work)
+    interrupts = _Interrupts(reporter, task)
+    running = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        running.add_signal_handler(number, interrupts.received)
+    try:
+        return await task
+    except asyncio.CancelledError:
+        return Result(EXIT_INTERRUPTED, error=("Interrupted", "interrupted"))
+
+
+class _Interrupts:
+    def __init__(self, reporter: Reporter, task: asyncio.Future[Result]) -> None:
+        self._reporter = reporter
+        self._task = task
+        self._seen = False
+
+    def received(self) -> None:
+        if self._seen:
+            self._leave()
+        self._seen = True
+        if self._reporter.phase == "rolling back":  # a cancellation would end just that
+            self._reporter.warning(STOPPING_ALREADY)
+        elif self._task.cancel():
+            self._reporter.warning(STOPPING)
+
+    def _leave(self) -> None:
+        """Not by an exception: threads that hang in a store would be waited for."""
+        self._reporter.finish(Result(EXIT_LEFTOVERS, error=("Interrupted", LEFT_AT_ONCE)))
+        os._exit(EXIT_LEFTOVERS)
+
+
+async def find_image(site: Site, text: str) -> str:
+    """The id of the image that the user means: an id, the beginning of one, or a name. Raises InvalidRequest."""
+    if _is_id(text):
+        return text.lower()
+    images = await threads.call(site.catalogue.list_images)
+    meant = [image for image in images if image.name == text or _begins(image, text)]
+    if not meant:
+        raise ImageNotFound(f"there is no image {text!r}; 'glance-stream list' shows those there are")
+    if len(meant) > 1:
+        shown = [f"{image.image_id} ({image.name or 'no name'})" for image in meant[:SHOWN_CANDIDATES]]
+        more = f" and {len(meant) - len(shown)} more" if len(meant) > len(shown) else ""
+        raise InvalidRequest(f"{text!r} may mean each of {len(meant)} images, give more of the id: {', '.join(shown)}{more}")
+    return meant[0].image_id
+
+
+def find_store(site: Site, text: str | None) -> str | None:
+    """The store's id; a URL may be written in more ways than one. Raises InvalidRequest."""
+    return None if text is None else site.store(text).store_id
+
+
+def _begins(image: Image, text: str) -> bool:
+    return len(text) >= SHORTEST_PREFIX and image.image_id.startswith(text.lower())
+
+
+def _is_id(text: str) -> bool:
+    try:
+        return str(UUID(text)) == text.lower()
+    except ValueError:
+        return False

@@ -1,0 +1,99 @@
+"""``glance-stream show``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from glance_stream.cli import sizes
+from glance_stream.cli.options import Invocation, image_argument, json_option, pass_invocation
+from glance_stream.cli.teaching import epilog
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from glance_stream.catalogue import Failure, Task
+    from glance_stream.cli.output import Result
+    from glance_stream.importing import Site
+    from glance_stream.model import Image
+
+EPILOG = epilog("glance-stream show 3f2c", "glance-stream show jammy --json", meanings={130: "interrupted"})
+
+
+@click.command("show", epilog=EPILOG)
+@image_argument
+@json_option
+@pass_invocation
+def command(invocation: Invocation, /, image: str) -> int:
+    """Show all that is recorded of an image.
+
+    Its fields and properties, where it is, why stores failed, and who holds it just now.
+    """
+    from glance_stream.cli.session import with_site
+
+    return with_site(invocation, lambda site: _show(site, image))
+
+
+async def _show(site: Site, text: str) -> Result:
+    from glance_stream import threads
+    from glance_stream.cli.output import Result
+    from glance_stream.cli.session import find_image
+
+    image = await site.image(await find_image(site, text))
+    failures = await threads.call(site.catalogue.failures, image.image_id)
+    holder = await threads.call(site.catalogue.holder, image.image_id)
+    return Result(0, _fields(image, failures, holder), _lines(image, failures, holder))
+
+
+def _fields(image: Image, failures: list[Failure], holder: Task | None) -> dict[str, object]:
+    from glance_stream.cli.results import image_fields
+
+    return {
+        **image_fields(image),
+        "disk_format": image.disk_format,
+        "container_format": image.container_format,
+        "virtual_size": image.virtual_size,
+        "created_at": _moment(image.created_at),
+        "updated_at": _moment(image.updated_at),
+        "properties": dict(image.properties),
+        "locations": [{"store": one.store_id, "url": one.url, "metadata": dict(one.metadata)} for one in image.locations],
+        "failed": {one.store_id: {"error": one.error, "message": one.message, "at": _moment(one.at)} for one in failures},
+        "locked_by": None if holder is None else _task(holder),
+    }
+
+
+def _task(holder: Task) -> dict[str, object]:
+    process = holder.process
+    return {
+        "task": holder.id,
+        "operation": str(holder.operation),
+        "host": process.host,
+        "pid": process.pid,
+        "started_at": _moment(holder.started_at),
+        "message": holder.message,
+    }
+
+
+def _lines(image: Image, failures: list[Failure], holder: Task | None) -> list[str]:
+    from glance_stream.cli.results import image_lines
+
+    facts = {
+        "formats": f"disk {image.disk_format}, container {image.container_format}",
+        "virtual": None if image.virtual_size is None else sizes.both(image.virtual_size),
+        "created": _moment(image.created_at),
+        "updated": _moment(image.updated_at),
+        "locked by": None if holder is None else str(holder),
+    }
+    return [
+        f"image {image.image_id} ({image.status})",
+        *image_lines(image),
+        *(f"  {name:<11} {value}" for name, value in facts.items() if value),
+        *(f"  location    {one.store_id}: {one.url}" for one in image.locations),
+        *(f"  property    {name}={value}" for name, value in sorted(image.properties.items())),
+        *(f"  failed      {one.store_id}: {one.error}: {one.message}" for one in failures),
+    ]
+
+
+def _moment(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat(timespec="seconds")
