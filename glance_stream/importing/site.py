@@ -12,7 +12,7 @@ from glance_stream import threads
 from glance_stream.catalogue import Catalogue, Operation, Task
 from glance_stream.config import Config
 from glance_stream.decode.base import DecodeLimits
-from glance_stream.errors import GlanceStreamError, InvalidRequest
+from glance_stream.errors import CatalogueError, GlanceStreamError, InvalidRequest
 from glance_stream.model import DEFAULT_HASH_ALGO, Image, Location
 from glance_stream.stores import Stores
 from glance_stream.stores.base import Store
@@ -75,7 +75,10 @@ class Site:
         if len(owners) != 1:
             LOG.warning("image %s: %s is in %s of this site's stores", image_id, location.url, len(owners) or "none")
             return location
-        await threads.call(self.catalogue.resolve_location, image_id, location.url, owners[0])
+        try:
+            await threads.call(self.catalogue.resolve_location, image_id, location.url, owners[0])
+        except CatalogueError as error:  # who may only read still reads
+            LOG.warning("image %s: that %s is in store %r can't be saved: %s", image_id, location.url, owners[0], error)
         return replace(location, store_id=owners[0])
 
     @asynccontextmanager
