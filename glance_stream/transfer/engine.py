@@ -192,9 +192,12 @@ class _Transfer:
         except asyncio.CancelledError:
             if not self._kept:
                 raise
-            for target in self._targets.live:
-                if target not in self._kept:
-                    await self._targets.drop(target, StoreUnavailable(target.store_id, "interrupted before its commit"))
+            await threads.to_its_end(self._drop_unrecorded(), self._rollback.hurry)
+
+    async def _drop_unrecorded(self) -> None:
+        for target in self._targets.live:
+            if target not in self._kept:
+                await self._targets.drop(target, StoreUnavailable(target.store_id, "interrupted before its commit"))
 
     async def _undo(self, cause: BaseException) -> None:
         self._enter("rolling back")

@@ -200,6 +200,30 @@ def test_best_effort_ends_early_with_what_was_recorded(stage: Stage, loop: str) 
     assert {left.store_id for left in done.leftovers} == {"s1", "s2"}
 
 
+def test_best_effort_ends_as_well_when_it_is_cancelled_again(stage: Stage) -> None:
+    """The store that hangs is given up sooner, and the outcome still names it."""
+    hang = Hang()
+    stage.script(1, {"commit-before": hang})
+    recording = stage.recorder.script["committed:s0"] = Slow(0)
+
+    async def scenario() -> Transferred:
+        task = start(stage, FaultySource(DATA), best_effort=True, limits=Limits(slots=2, slot_size=SLOT, undo_timeout=60))
+        await hang.wait_reached()
+        await recording.wait_reached()
+        await asyncio.sleep(0.05)
+        for _ in range(3):
+            task.cancel()
+            await asyncio.sleep(0.02)
+        async with asyncio.timeout(SOON):
+            done = await task
+        hang.release()
+        return done
+
+    done = run(scenario())
+    stage.assert_only("s0", "s2")
+    assert list(done.failures) == [left.store_id for left in done.leftovers] == ["s1"]
+
+
 def test_best_effort_keeps_what_is_being_recorded(stage: Stage) -> None:
     """The first record is under way when the cancellation comes, and is made."""
     recording = stage.recorder.script["committed:s0"] = Hang()
