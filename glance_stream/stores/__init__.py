@@ -84,14 +84,19 @@ class Stores(Mapping[str, Store]):
 
     async def close(self) -> None:
         """Close those that were built."""
-        for store in self._built.values():
+        for store in list(self._built.values()):
             await store.close()
 
     def _from_url(self, url: str) -> Store:
         owners = self.owners(f"{url.rstrip('/')}/any")
         if owners:
             return self[owners[0]]
-        return build(*store_from_url(url))
+        store_id, settings = store_from_url(url)
+        store = build(store_id, settings)
+        # A location is not written as a URL given by hand is: that one may be encoded, or take another way to the same place.
+        place = f"file://{store.where.rstrip('/')}/" if settings.type == "file" else store_id
+        owners = self.owners(f"{place}any")
+        return self[owners[0]] if owners else store
 
     def _owns(self, store_id: str, url: str) -> bool:
         try:

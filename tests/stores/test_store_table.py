@@ -1,0 +1,95 @@
+"""The table of store types and the stores of a site."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conformance import IMAGE
+from faults.loop import run
+
+from glance_stream.config import StoreConfig
+from glance_stream.errors import InvalidRequest
+from glance_stream.stores import TYPES, Stores, build
+from glance_stream.stores.file import FileStore
+from glance_stream.stores.memory import MemoryStore
+
+OPTIONS: dict[str, dict[str, Any]] = {"file": {"path": "/srv/images"}, "http": {"url": "https://host/images"}, "memory": {}}
+
+
+@pytest.mark.parametrize("type_", TYPES)
+def test_every_type_is_built(type_: str) -> None:
+    if type_ not in OPTIONS:
+        pytest.skip("its own tests build it")
+    store = build("mine", StoreConfig(type=type_, read_only=True, options=OPTIONS[type_]))
+    assert (store.store_id, store.type, store.traits.read_only) == ("mine", type_, True)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        StoreConfig(type="tape", options={}),
+        StoreConfig(type="file", options={}),
+        StoreConfig(type="file", options={"path": "/x", "paht": "/y"}),
+        StoreConfig(type="memory", options={"capacity": "lots"}),
+    ],
+)
+def test_wrong_settings_are_refused(settings: StoreConfig) -> None:
+    with pytest.raises(InvalidRequest, match="mine"):
+        build("mine", settings)
+
+
+def test_a_type_is_imported_when_a_store_of_it_is_built() -> None:
+    names = "import sys, glance_stream.stores; print([m for m in sys.modules if m.startswith('glance_stream.stores.')])"
+    found = subprocess.run([sys.executable, "-c", names], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "['glance_stream.stores.base']"
+
+
+@pytest.fixture
+def stores(tmp_path: Path) -> Stores:
+    settings = {
+        "fast": StoreConfig(type="file", options={"path": str(tmp_path / "fast disk")}),
+        "broken": StoreConfig(type="tape", options={}),
+    }
+    return Stores(settings, {"mem": MemoryStore("mem")})
+
+
+def test_stores_by_id(stores: Stores) -> None:
+    assert list(stores) == ["fast", "broken", "mem"]
+    assert len(stores) == 3
+    assert stores["fast"] is stores["fast"]
+    assert "fast" in stores
+    assert "slow" not in stores
+    with pytest.raises(KeyError):
+        stores["slow"]
+    with pytest.raises(InvalidRequest):
+        stores["broken"]
+
+
+def test_a_broken_store_does_not_hide_the_owner(stores: Stores, tmp_path: Path) -> None:
+    assert stores.owners(f"file://{tmp_path}/fast disk/{IMAGE}") == ["fast"]
+    assert stores.owners(f"memory://mem/{IMAGE}") == ["mem"]
+    assert stores.owners("rbd://pool/image") == []
+
+
+def test_a_url_is_a_store(stores: Stores, tmp_path: Path) -> None:
+    store = stores[f"file://{tmp_path}/other"]
+    assert isinstance(store, FileStore)
+    assert store.path == tmp_path / "other"
+    assert stores[f"file://{tmp_path}/other/"] is store
+    with pytest.raises(InvalidRequest):
+        stores["rbd://pool"]
+
+
+@pytest.mark.parametrize("url", ["file://{}/fast disk", "file://{}/fast%20disk/", "file://localhost{}/x/../fast%20disk"])
+def test_a_url_of_a_configured_place_is_the_configured_store(stores: Stores, tmp_path: Path, url: str) -> None:
+    assert stores[url.format(tmp_path)] is stores["fast"]
+
+
+def test_close_closes_what_was_built(stores: Stores) -> None:
+    assert stores["fast"].store_id == "fast"
+    run(stores.close())
+    run(stores.close())
