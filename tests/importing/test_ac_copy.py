@@ -175,8 +175,7 @@ DAMAGES = [
 ]
 
 
-@pytest.mark.parametrize("must_succeed", [True, False])
-@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize(("damage", "must_succeed"), [(damage, True) for damage in DAMAGES] + [(corrupt, False)])
 def test_ac6_a_bad_location_is_passed_over(open_site: OpenSite, tmp_path: Path, damage: Any, must_succeed: bool) -> None:
     """AC6, and beyond Glance: not only a missing object but any that does not give the recorded bytes."""
     stores = readable(tmp_path, "first", "second", "target")

@@ -184,6 +184,6 @@ class Importing(RuleBasedStateMachine):
 
 
 Importing.TestCase.settings = settings(
-    max_examples=15, stateful_step_count=12, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
+    max_examples=10, stateful_step_count=12, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
 )
 TestImporting = Importing.TestCase
