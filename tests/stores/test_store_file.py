@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conformance import IMAGE, SLOT, ReadOnlyConformance, StoreConformance, Subject, content, drain_all, put, read_all, write_all
+from conformance import ReadOnlyConformance, StoreConformance
 from faults.loop import run
+from subject import IMAGE, SLOT, Subject, content, drain_all, put, read_all, write_all
 
 from glance_stream.chunker import LaneStopped, Ring
 from glance_stream.errors import Duplicate, StoreDenied, StoreError, StoreFull, StoreUnavailable

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from conformance import IMAGE, OTHER, ReadOnlyConformance, StoreConformance, Subject, content, put
+from conformance import ReadOnlyConformance, StoreConformance
 from faults.loop import run
+from subject import IMAGE, OTHER, Subject, content, put
 
 from glance_stream.errors import ObjectBusy, StoreFull
 from glance_stream.model import Location

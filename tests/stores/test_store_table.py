@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conformance import IMAGE
 from faults.loop import run
+from subject import IMAGE
 
 from glance_stream.config import StoreConfig
 from glance_stream.errors import InvalidRequest
