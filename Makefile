@@ -6,7 +6,7 @@ STAMP := $(VENV)/installed
 CORE := $(wildcard src/*.pyx src/*.pxi src/*.h)
 WORK ?= build/demo
 
-.PHONY: help demo build test check bench trace dist tools clean
+.PHONY: help demo build test check bench dist tools clean
 
 help:           ## this list
 	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -32,13 +32,6 @@ check: $(STAMP) ## format, lint, types, and the stub against the compiled core
 
 bench: clean build ## the benchmark suites on a clean release build (bench/README.md)
 	$(BIN)/python -m pytest bench --benchmark-enable --benchmark-only $(ARGS)
-
-trace: clean    ## tests with line coverage of Python and of the compiled core, on a traced build
-	GLANCE_STREAM_TRACE=1 $(MAKE) build
-	$(BIN)/python -m pip install --quiet coverage
-	$(BIN)/python -m coverage run -m pytest $(ARGS)
-	$(BIN)/python -m coverage report
-	$(MAKE) clean
 
 dist: $(STAMP)  ## sdist, the wheel built from it, and both looked into and tried in an empty environment
 	rm -rf dist

