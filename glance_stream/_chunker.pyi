@@ -8,7 +8,9 @@ Ownership: a slot's memory belongs to the ring. A lane may read it between ``tak
 """
 
 from collections.abc import Iterator
-from typing import final
+from typing import Self, final
+
+from typing_extensions import disjoint_base
 
 COMPILED: bool
 PAGE_SIZE: int
@@ -40,7 +42,7 @@ class Slot:
 
 @final
 class Ring:
-    def __init__(self, slots: int = ..., slot_size: int = ...) -> None: ...
+    def __new__(cls, slots: int = ..., slot_size: int = ...) -> Self: ...
     @property
     def slots(self) -> int: ...
     @property
@@ -70,6 +72,7 @@ class Ring:
     def lane(self) -> Lane:
         """Add a lane read from Python. ValueError once a slot is published."""
 
+@disjoint_base  # PEP 800: a C layout of its own
 class Lane:
     def __init__(self, ring: Ring) -> None: ...
     @property

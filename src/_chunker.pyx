@@ -57,7 +57,7 @@ cdef enum Wait:
 cdef enum Mode:
     DIRECT, DONTCACHE, PACED
 
-MODE_NAMES = {DIRECT: "direct", DONTCACHE: "dontcache", PACED: "paced"}
+_MODE_NAMES = {DIRECT: "direct", DONTCACHE: "dontcache", PACED: "paced"}
 
 
 class LaneStopped(Exception):

@@ -68,7 +68,7 @@ cdef class DigestLane(Lane):
 
 
 # hashlib's names that OpenSSL spells differently.
-OPENSSL_NAMES = {
+_OPENSSL_NAMES = {
     "blake2b": "blake2b512",
     "blake2s": "blake2s256",
     "sha3_224": "sha3-224",
@@ -82,7 +82,7 @@ OPENSSL_NAMES = {
 
 cdef void *_evp_context(str algorithm) except? NULL:
     """A ready EVP context; NULL when OpenSSL does not know the name. Raises DigestRefused when it knows and refuses it."""
-    cdef bytes name = OPENSSL_NAMES.get(algorithm, algorithm).encode()
+    cdef bytes name = _OPENSSL_NAMES.get(algorithm, algorithm).encode()
     cdef const char *c_name = PyBytes_AsString(name)
     cdef const void *known = md_byname(c_name)
     cdef void *fetched = md_fetch(NULL, c_name, NULL) if md_fetch != NULL else NULL

@@ -15,7 +15,7 @@ cdef class WriteLane(Lane):
 
     @property
     def mode(self):
-        return MODE_NAMES[self.how]
+        return _MODE_NAMES[self.how]
 
     def run(self):
         """Write the whole stream and set the file's exact size."""
