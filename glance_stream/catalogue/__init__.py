@@ -123,10 +123,10 @@ class Catalogue:
             images.get(connection, image_id)
             return images.read_fingerprints(connection, image_id)
 
-    def resolve_location(self, image_id: str, old_url: str, store_id: str) -> bool:
-        """Give a location without a store id its store, for good. False if there is no such location (any more)."""
+    def resolve_location(self, image_id: str, url: str, store_id: str, old_store_id: str = "") -> bool:
+        """Give a location without a store id, or of a store renamed since, its store. False if there is no such location."""
         with self._database.write() as connection:
-            return locations.resolve(connection, image_id, old_url, store_id)
+            return locations.resolve(connection, image_id, url, store_id, old_store_id)
 
     # The lock
 

@@ -35,10 +35,10 @@ def remove(connection: Connection, image_id: str, location: Location) -> bool:
     return connection.execute(delete(image_locations).where(*_is(image_id, location))).rowcount > 0
 
 
-def resolve(connection: Connection, image_id: str, url: str, store_id: str) -> bool:
-    """Give a location from before stores had ids its store, once (bug 1886374: Glance looked it up on every read)."""
+def resolve(connection: Connection, image_id: str, url: str, store_id: str, old_store_id: str) -> bool:
+    """Give a location its store, once (bug 1886374: Glance looked it up on every read)."""
     check_store_id(store_id)
-    legacy = _is(image_id, Location(url, ""))
+    legacy = _is(image_id, Location(url, old_store_id))
     if connection.execute(select(image_locations.c.id).where(*_is(image_id, Location(url, store_id)))).first() is not None:
         return connection.execute(delete(image_locations).where(*legacy)).rowcount > 0
     return connection.execute(update(image_locations).where(*legacy).values(store_id=store_id)).rowcount > 0

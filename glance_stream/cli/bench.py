@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
@@ -49,6 +50,7 @@ def command(invocation: Invocation, /, size: str, directories: tuple[Path, ...],
         chosen = list(directories) or _configured(load(invocation.config))
         if not chosen:
             chosen = [Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="glance-stream-bench-")))]
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what it wrote is removed then too
         found = benchmark.run(wanted, chosen, runs, invocation.reporter.measured)
     return invocation.reporter.finish(Result(0, found, render(found).splitlines()))
 

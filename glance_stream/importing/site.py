@@ -62,24 +62,31 @@ class Site:
     async def image(self, image_id: str) -> Image:
         """The record, every location with its store's id. Raises ImageNotFound."""
         image = await threads.call(self.catalogue.get_image, image_id)
-        if all(location.store_id for location in image.locations):
+        if all(self._is_known(location) for location in image.locations):
             return image
         locations = [await self._resolved(image_id, location) for location in image.locations]
         return replace(image, locations=tuple(locations))
 
     async def _resolved(self, image_id: str, location: Location) -> Location:
-        """A location from before there were many stores gets its store's id, once and for good (bug 1886374)."""
-        if location.store_id:
+        """A location from before there were many stores, or of a store renamed since, gets its store's id for good.
+
+        As Glance (bug 1886374), but on whole path components and only if one store alone has it.
+        """
+        if self._is_known(location):
             return location
         owners = self.stores.owners(location.url)
         if len(owners) != 1:
-            LOG.warning("image %s: %s is in %s of this site's stores", image_id, location.url, len(owners) or "none")
+            if not location.store_id:
+                LOG.warning("image %s: %s is in %s of this site's stores", image_id, location.url, len(owners) or "none")
             return location
         try:
-            await threads.call(self.catalogue.resolve_location, image_id, location.url, owners[0])
+            await threads.call(self.catalogue.resolve_location, image_id, location.url, owners[0], location.store_id)
         except CatalogueError as error:  # who may only read still reads
             LOG.warning("image %s: that %s is in store %r can't be saved: %s", image_id, location.url, owners[0], error)
         return replace(location, store_id=owners[0])
+
+    def _is_known(self, location: Location) -> bool:
+        return bool(location.store_id) and location.store_id in self.stores
 
     @asynccontextmanager
     async def locked(self, image_id: str, operation: Operation) -> AsyncIterator[Task]:

@@ -10,7 +10,7 @@ import subprocess
 import uuid
 from pathlib import Path
 
-from conftest import STORES, Program, ended
+from real_program import STORES, Program, ended
 
 GONE = "deleted"
 

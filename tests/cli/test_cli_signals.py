@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import SECONDS, STORES, Endless, Program, ended, eventually, result_of
+from real_program import SECONDS, STORES, Endless, Program, ended, eventually, result_of
 
 
 @pytest.fixture(autouse=True)

@@ -104,3 +104,14 @@ def test_ac18_two_stores_in_one_place_are_an_error_and_not_the_first_match(
     assert run(verify(house.site, image.image_id)).unreadable
     assert house.object("one", image.image_id) == DATA
     assert house.image(image.image_id).locations[0].store_id == ""
+
+
+def test_ac17_a_store_that_was_renamed_is_found_again(house: House) -> None:
+    """As Glance: an id that is no longer enabled is looked up anew."""
+    image = house.active(DATA, "a")
+    engine = create_engine(f"sqlite:///{house.root}/catalogue.db")
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE image_locations SET store_id = 'old' WHERE image_id = :id"), {"id": image.image_id})
+    engine.dispose()
+    assert run(house.site.image(image.image_id)).stores == ("a",)
+    assert house.image(image.image_id).stores == ("a",)
