@@ -1,6 +1,7 @@
 """Every error this package raises on purpose.
 
-Two levels: one base, its direct children, and the children of :class:`StoreError`. A class says three things that callers act upon:
+Two levels: one base, its direct children, and the children of :class:`SourceError` and :class:`StoreError`. A class says three
+things that callers act upon:
 
 ``exit_code``
     what the command-line tool exits with (the list is in :mod:`glance_stream.cli`).
@@ -72,6 +73,12 @@ class SourceError(GlanceStreamError):
     """The source could not be read, ended early, or changed while it was read."""
 
     retryable = True
+
+
+class SourceNotFound(SourceError):
+    """The server has no such image (any more)."""
+
+    retryable = False
 
 
 class DecodeError(GlanceStreamError):

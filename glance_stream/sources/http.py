@@ -215,7 +215,7 @@ class HttpSource(Source):
             raise SourceError(f"{self.name}: not complete after {self._limits.total_seconds:.0f} seconds")
 
     def _named(self, error: SourceError) -> SourceError:
-        named = SourceError(f"{self.name}: {error}")
+        named = type(error)(f"{self.name}: {error}")
         named.retryable = error.retryable
         return named
 

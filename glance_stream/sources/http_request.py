@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import NoReturn
 
-from glance_stream.errors import InvalidRequest
+from glance_stream.errors import InvalidRequest, SourceNotFound
 from glance_stream.sources.http_address import Address, follow
 from glance_stream.sources.http_answer import Answer
 from glance_stream.sources.http_wire import Broken, Wire, final
@@ -14,7 +14,8 @@ USER_AGENT = "glance-stream"
 _OURS = ("range", "if-range", "accept-encoding", "connection", "host", "transfer-encoding", "content-length")
 _REDIRECTS = (301, 302, 303, 307, 308)
 _PASSING = (408, 425, 429)  # besides every 5xx: the same request may succeed later
-_REFUSALS = {401: "access denied", 403: "access denied", 404: "not found", 410: "not found: it is gone"}
+_DENIED = (401, 403)
+_GONE = {404: "not found", 410: "not found: it is gone"}
 
 
 def request_headers(extra: Mapping[str, str] | None) -> dict[str, str]:
@@ -75,8 +76,10 @@ def _next(at: Address, answer: Answer) -> Address:
 
 def check_status(answer: Answer) -> NoReturn:
     """Of an answer that is not the one hoped for. Raises Broken for what may pass, SourceError for what won't."""
-    if answer.status in _REFUSALS:
-        raise final(f"{_REFUSALS[answer.status]} (status {answer.status})")
+    if answer.status in _GONE:
+        raise SourceNotFound(f"{_GONE[answer.status]} (status {answer.status})")
+    if answer.status in _DENIED:
+        raise final(f"access denied (status {answer.status})")
     if answer.status >= 500 or answer.status in _PASSING:
         raise Broken(f"the server answered status {answer.status}", retry_after=answer.retry_after)
     raise final(f"the server answered status {answer.status}")

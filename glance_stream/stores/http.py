@@ -15,6 +15,7 @@ from glance_stream.errors import (
     InvalidRequest,
     NotFound,
     SourceError,
+    SourceNotFound,
     StoreDenied,
     StoreError,
     StoreReadOnly,
@@ -22,7 +23,7 @@ from glance_stream.errors import (
     StoreUnavailable,
 )
 from glance_stream.model import Location
-from glance_stream.sources.base import Source
+from glance_stream.sources.base import Source, SourceInfo
 from glance_stream.sources.http import HttpSource
 from glance_stream.sources.http_address import Address, parse
 from glance_stream.sources.http_answer import Answer
@@ -90,7 +91,7 @@ class HttpStore(Store):
 
     def open_reader(self, location: Location) -> Source:
         address = self._address(location)
-        return HttpSource(address, limits=self._limits, headers=self._headers, ca=self._ca, allow=self._allow)
+        return StoredOnWeb(self.store_id, address, limits=self._limits, headers=self._headers, ca=self._ca, allow=self._allow)
 
     async def stat(self, location: Location) -> ObjectStat:
         address = self._address(location)
@@ -171,6 +172,29 @@ class HttpStore(Store):
             raise kind(self.store_id, f"{address.shown}: {error}") from error
         except (SourceError, InvalidRequest) as error:
             raise StoreError(self.store_id, f"{address.shown}: {error}") from error
+
+
+class StoredOnWeb(HttpSource):
+    """An image on the server as a source. That it is missing is said as other stores say it."""
+
+    def __init__(
+        self,
+        store_id: str,
+        address: Address,
+        *,
+        limits: HttpLimits,
+        headers: Mapping[str, str],
+        ca: str | None,
+        allow: Callable[[str], bool] | None,
+    ) -> None:
+        super().__init__(address, limits=limits, headers=headers, ca=ca, allow=allow)
+        self._store_id = store_id
+
+    def open(self) -> SourceInfo:
+        try:
+            return super().open()
+        except SourceNotFound as error:
+            raise NotFound(self._store_id, str(error)) from error
 
 
 def _components(address: Address) -> list[str]:

@@ -153,7 +153,7 @@ def test_control_c_within_a_part_leaves_nothing(stores: Callable[[int], list[Pat
             if line.strip() == phase:
                 process.send_signal(signal.SIGINT)
                 break
-        _, said = process.communicate(timeout=20)
+        _, said = process.communicate(timeout=60)
     assert process.returncode == -signal.SIGINT, said
     assert_untouched(paths)
 

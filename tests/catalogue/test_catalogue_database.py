@@ -56,7 +56,7 @@ def test_records_outlive_the_process_that_made_them(url: str) -> None:
 
 def test_two_processes_open_a_new_catalogue_at_once(url: str, python: Callable[..., Any]) -> None:
     opening = [python(OPEN, url) for _ in range(4)]
-    assert [process.wait(timeout=30) for process in opening] == [0] * 4
+    assert [process.wait(timeout=60) for process in opening] == [0] * 4
 
 
 def test_a_refusal_to_change_the_mode_is_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -85,7 +85,7 @@ def test_two_processes_race_and_one_wins(catalogue: Catalogue, url: str, python:
         assert racer.stdin is not None
         racer.stdin.write("go\n")
         racer.stdin.flush()
-    outcomes = [racer.communicate(timeout=30)[0].split() for racer in racers]
+    outcomes = [racer.communicate(timeout=60)[0].split() for racer in racers]
     assert [sorted(pair) for pair in zip(*outcomes, strict=True)] == [["lost", "won"]] * len(ids)
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 pytestmark = [
-    pytest.mark.timeout(20),
+    pytest.mark.timeout(60),
     pytest.mark.skipif(ssl.OPENSSL_VERSION_INFO < (3,), reason="OpenSSL 1.1 has no providers to configure"),
 ]
 
@@ -57,7 +57,7 @@ def verdicts(core, config: Path, provider: str, properties: str) -> dict[str, tu
     config.write_text(CONFIG.format(provider=provider, properties=properties))
     environment = {**os.environ, "OPENSSL_CONF": str(config), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     probe = [sys.executable, "-c", PROBE, core.__name__, *ALGORITHMS]
-    output = subprocess.run(probe, env=environment, stdout=subprocess.PIPE, text=True, check=True, timeout=15).stdout
+    output = subprocess.run(probe, env=environment, stdout=subprocess.PIPE, text=True, check=True, timeout=60).stdout
     return {name: (openssl, ours) for name, openssl, ours in map(str.split, output.splitlines())}
 
 

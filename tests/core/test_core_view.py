@@ -7,7 +7,7 @@ import hashlib
 
 import pytest
 
-pytestmark = pytest.mark.timeout(20)
+pytestmark = pytest.mark.timeout(60)
 
 
 @pytest.fixture

@@ -95,7 +95,7 @@ def test_ac32_where_openssl_itself_refuses_md5(house: House, python: Callable[..
     """AC32, for real: the legacy provider alone refuses md5 and gives whirlpool, which stands for what FIPS gives."""
     configuration = house.root / "openssl.cnf"
     configuration.write_text(LEGACY_ALONE)
-    printed, _ = python(IMPORT_WITHOUT_MD5, house.root, OPENSSL_CONF=str(configuration)).communicate(timeout=20)
+    printed, _ = python(IMPORT_WITHOUT_MD5, house.root, OPENSSL_CONF=str(configuration)).communicate(timeout=60)
     warning, answer = printed.splitlines()
     assert "md5 is refused" in warning
     expected = hashlib.new("whirlpool", b"image" * 1000).hexdigest() if "whirlpool" in hashlib.algorithms_available else None

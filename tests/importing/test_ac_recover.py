@@ -69,7 +69,7 @@ else:
 
 
 def die_by(process: subprocess.Popen[str]) -> None:
-    assert process.wait(timeout=20) == -9
+    assert process.wait(timeout=60) == -9
 
 
 def temporaries(house: House) -> list[str]:
@@ -264,7 +264,7 @@ def test_ac20_imports_of_one_image_in_many_processes(house: House, python: Pytho
         assert process.stdin is not None
         process.stdin.write("go\n")
         process.stdin.flush()
-    answers = sorted(process.communicate(timeout=20)[0].strip() for process in processes)
+    answers = sorted(process.communicate(timeout=60)[0].strip() for process in processes)
     assert answers.count("done 1") == 1
     # One that came after the first had ended meets an active image.
     assert set(answers) <= {"done 1", "ImageLocked 0", "InvalidRequest 0"}

@@ -11,7 +11,7 @@ from glance_stream.sources.http import HttpLimits
 
 CONTENT = bytes(range(256)) * 4000
 
-pytestmark = pytest.mark.timeout(10)
+pytestmark = pytest.mark.timeout(60)
 
 
 def test_reads_the_object(server, source) -> None:

@@ -13,7 +13,7 @@ from glance_stream.sources.http_address import follow, parse
 CONTENT = bytes(range(256)) * 100
 SECRETS = ("hunter2", "aHVudGVyMg", "user:", "SIGNATURE", "TOKEN")
 
-pytestmark = pytest.mark.timeout(10)
+pytestmark = pytest.mark.timeout(60)
 
 
 def with_userinfo(url: str) -> str:

@@ -11,7 +11,7 @@ from glance_stream.sources.http import HttpLimits
 CONTENT = bytes(range(256)) * 4000
 OTHER = CONTENT[::-1]
 
-pytestmark = pytest.mark.timeout(10)
+pytestmark = pytest.mark.timeout(60)
 
 
 @pytest.mark.parametrize("how", ["close", "reset", "stall"])

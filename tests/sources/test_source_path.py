@@ -134,7 +134,7 @@ def test_control_characters_of_a_name_are_not_shown() -> None:
     assert "\x1b" not in PathSource("evil\x1b[2Jname").name
 
 
-@pytest.mark.timeout(10)
+@pytest.mark.timeout(60)
 def test_fifo_waits_for_its_writer_and_has_no_size(tmp_path: Path) -> None:
     path = tmp_path / "fifo"
     os.mkfifo(path)
@@ -147,7 +147,7 @@ def test_fifo_waits_for_its_writer_and_has_no_size(tmp_path: Path) -> None:
     source.close()
 
 
-@pytest.mark.timeout(10)
+@pytest.mark.timeout(60)
 def test_fifo_without_a_writer_can_be_interrupted(tmp_path: Path) -> None:
     path = tmp_path / "fifo"
     os.mkfifo(path)

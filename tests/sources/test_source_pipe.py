@@ -19,7 +19,7 @@ def drain(source: PipeSource) -> bytes:
     return bytes(out)
 
 
-@pytest.mark.timeout(10)
+@pytest.mark.timeout(60)
 def test_pipe_has_no_size_and_is_left_open() -> None:
     reader, writer = os.pipe()
     source = PipeSource(reader)
@@ -33,7 +33,7 @@ def test_pipe_has_no_size_and_is_left_open() -> None:
     os.close(reader)  # would raise if the source had closed it
 
 
-@pytest.mark.timeout(10)
+@pytest.mark.timeout(60)
 def test_socket_and_non_blocking_pipe() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
@@ -90,7 +90,7 @@ def test_dev_null_is_empty() -> None:
         source.close()
 
 
-@pytest.mark.timeout(10)
+@pytest.mark.timeout(60)
 def test_interrupt_ends_a_blocked_read_at_once() -> None:
     reader, writer = os.pipe()
     source = PipeSource(reader, "the pipe")

@@ -27,7 +27,7 @@ from glance_stream.stores.http import HttpStore
 CONTENT = bytes(range(256)) * 100
 LIMITS = HttpLimits(connect_seconds=2, idle_seconds=0.3, end_seconds=0.2)
 
-pytestmark = pytest.mark.timeout(10)
+pytestmark = pytest.mark.timeout(60)
 
 
 class Web(ThreadingHTTPServer):
@@ -119,7 +119,7 @@ def test_reader(store: HttpStore, web: Web) -> None:
 def test_reader_of_a_missing_object_fails_when_opened(store: HttpStore, web: Web) -> None:
     web.get = 404
     source = store.open_reader(Location(f"{web.url}/a", "web"))
-    with pytest.raises(SourceError, match="not found"):
+    with pytest.raises(NotFound, match="not found"):
         source.open()
     source.close()
 
