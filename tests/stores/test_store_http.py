@@ -12,7 +12,6 @@ import pytest
 from glance_stream.errors import (
     InvalidRequest,
     NotFound,
-    SourceError,
     StoreDenied,
     StoreError,
     StoreReadOnly,
