@@ -2,11 +2,15 @@
 
 The life of a write::
 
-    writer = await store.open_writer(image_id, size_hint)   # nothing visible; Duplicate if the image is already there
+    writer = store.writer(image_id)                         # no I/O; writer.trace is known, and recorded before the next line
+    await writer.open(size_hint)                            # nothing visible; Duplicate if the image is already there
     lane = writer.attach(ring); writer.drain(lane)          # or writer.write(view) again and again
     await writer.flush(size)                                # phase 1: everything durable, still invisible
     location = await writer.commit(size, digests)           # phase 2: visible, all at once; ends the writer even on error
     await writer.abort()                                    # instead of, or after, any of the above: removes every trace
+
+Whatever happens to the process, and whichever call never returns: what a writer leaves behind has the name that was recorded
+before the store was touched, and ``store.discard(trace)`` removes it.
 
 Nothing is visible under the image's name before ``commit``. Coroutines run on the event loop and must not block it; ``drain``
 and ``write`` run on the lane's own thread and may block.
@@ -17,11 +21,12 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import ClassVar
 
 from glance_stream.chunker import Lane, Ring
-from glance_stream.errors import InvalidRequest
+from glance_stream.errors import GlanceStreamError, InvalidRequest
 from glance_stream.model import Location
 from glance_stream.sources.base import Source
 
@@ -53,11 +58,18 @@ class ObjectStat:
 class Writer(ABC):
     """One image on its way into one store.
 
-    ``trace`` names what this writer may leave behind if the process dies now: `Store.discard(trace)` removes it. It is known
-    before the first byte, holds no credential, and is recorded by whoever must be able to recover.
+    ``trace`` names what this writer may leave behind if the process dies: `Store.discard(trace)` removes it. It is known from the
+    beginning and never changes, holds no credential, and is recorded before `open` by whoever must be able to recover.
     """
 
     trace: str
+
+    @abstractmethod
+    async def open(self, size_hint: int | None, *, thin: bool = False) -> None:
+        """Create what is written to, once. Raises Duplicate, StoreFull, StoreDenied, StoreUnavailable.
+
+        After one that failed or was cancelled, `abort` removes every trace.
+        """
 
     def attach(self, ring: Ring) -> Lane:
         """The lane that feeds this writer. A store with a native write path returns its own kind of lane."""
@@ -86,7 +98,10 @@ class Writer(ABC):
 
     @abstractmethod
     async def abort(self) -> None:
-        """Remove every trace of this writer, but never a committed object. Any state, any number of times. Raises StoreError."""
+        """Remove every trace of this writer, but never a committed object. Any state, any number of times. Raises StoreError.
+
+        Before `open` too: there is nothing to remove then, and nothing comes of the writer any more.
+        """
 
 
 class Store(ABC):
@@ -105,8 +120,19 @@ class Store(ABC):
         """Connect and check the store, once; later calls return at once. Other methods call it themselves. Raises StoreError."""
 
     @abstractmethod
+    def writer(self, image_id: str) -> Writer:
+        """A writer that is not open yet: no I/O. Raises StoreReadOnly; InvalidRequest for an unsafe image id."""
+
     async def open_writer(self, image_id: str, size_hint: int | None, *, thin: bool = False) -> Writer:
-        """Raises Duplicate, StoreReadOnly, StoreFull, StoreDenied, StoreUnavailable; InvalidRequest for an unsafe image id."""
+        """`writer` and `Writer.open` in one, for those who record no traces. Raises what they raise, with nothing left behind."""
+        writer = self.writer(image_id)
+        try:
+            await writer.open(size_hint, thin=thin)
+        except BaseException:
+            with suppress(GlanceStreamError):  # what kept it from opening is what is told
+                await writer.abort()
+            raise
+        return writer
 
     @abstractmethod
     def open_reader(self, location: Location) -> Source:

@@ -41,6 +41,8 @@ TEMPORARY_NAME = re.compile(r"\.(?P<image_id>[A-Za-z0-9_][A-Za-z0-9_.-]*)\.[0-9a
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
+NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG}
+NOT_CREATED = DENIED | NOT_THERE | {errno.EEXIST}  # after these an O_EXCL creation has made nothing, and what is there is another's
 NO_HARD_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
 access = aiofiles.os.wrap(os.access)
@@ -88,15 +90,12 @@ class FileStore(Store):
             raise StoreDenied(self.store_id, f"no permission to write in {self.path}")
         self._opened = True
 
-    async def open_writer(self, image_id: str, size_hint: int | None, *, thin: bool = False) -> Writer:
+    def writer(self, image_id: str) -> Writer:
         if self.traits.read_only:
             raise StoreReadOnly(self.store_id, "the store is read-only")
-        final = self._final(image_id)
-        await self.open()
-        await self._check_room(size_hint, thin)
-        return await threads.call(FileWriter, self, final, thin, self._mode)
+        return FileWriter(self, self._final(image_id), self._mode)
 
-    async def _check_room(self, size_hint: int | None, thin: bool) -> None:
+    async def check_room(self, size_hint: int | None, thin: bool) -> None:
         """Refuse early what can't fit; a thin image may fit although its size does not."""
         if size_hint is None or thin:
             return
@@ -153,25 +152,47 @@ class FileStore(Store):
 class FileWriter(Writer):
     """One file on its way. The lane writes natively to the descriptor; nobody closes it while a write may be under way."""
 
-    def __init__(self, store: FileStore, final: Path, thin: bool, mode: int | None) -> None:
-        """Blocking: creates the temporary file."""
+    def __init__(self, store: FileStore, final: Path, mode: int | None) -> None:
+        self._store = store
         self._store_id = store.store_id
         self._final = final
-        self._thin = thin
+        self._thin = False
         self._mode = mode
         self._temporary = final.with_name(f".{final.name}.{secrets.token_hex(8)}.part")
         self.trace = f"file://{self._temporary}"
         self._position = 0
         self._lock = threading.Lock()
         self._users = 0  # threads inside a system call on the descriptor
-        self._ended = False
+        self._naming = threading.Lock()  # held by the thread that creates or removes: a removal waits for a creation under way
+        self._created = False  # or it may be
+        self._begun = self._ended = False
         self._flushed: int | None = None
         self._linked = False
         self._fd: int | None = None
-        with mapped(self._store_id):
-            if os.path.lexists(final):
-                raise Duplicate(self._store_id, f"{final} is there already")
-            self._fd = os.open(self._temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+
+    async def open(self, size_hint: int | None, *, thin: bool = False) -> None:
+        if self._begun or self._ended:
+            raise StoreError(self._store_id, "a writer is opened once")
+        self._begun, self._thin = True, thin
+        await self._store.open()
+        await self._store.check_room(size_hint, thin)
+        await threads.call(self._create)
+
+    def _create(self) -> None:
+        with self._naming, mapped(self._store_id):
+            if self._ended:
+                raise StoreError(self._store_id, "the writer has ended")
+            if os.path.lexists(self._final):
+                raise Duplicate(self._store_id, f"{self._final} is there already")
+            self._created = True
+            try:
+                fd = os.open(self._temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+            except OSError as error:
+                self._created = error.errno not in NOT_CREATED
+                raise
+            with self._lock:
+                self._fd = fd
+                self._close_unused()  # aborted meanwhile: the abort waits to remove the file
 
     def attach(self, ring: Ring) -> Lane:
         with self._descriptor() as fd:
@@ -235,17 +256,19 @@ class FileWriter(Writer):
             await threads.call(self._remove)
 
     def _remove(self) -> None:
-        remove_if_there(self._temporary)
-        if self._linked:  # commit failed after the link: an image that may not survive a crash is not committed
-            remove_if_there(self._final)
-            self._linked = False
+        with self._naming:
+            if self._created:
+                remove_if_there(self._temporary)
+            if self._linked:  # commit failed after the link: an image that may not survive a crash is not committed
+                remove_if_there(self._final)
+                self._linked = False
 
     @contextmanager
     def _descriptor(self) -> Iterator[int]:
         """The descriptor, kept open while it is in use: a number closed and reused would send a write into another file."""
         with self._lock:
             if self._fd is None or self._ended:
-                raise StoreError(self._store_id, "the writer has ended")
+                raise StoreError(self._store_id, "the writer has ended" if self._ended else "the writer is not open")
             self._users += 1
             fd = self._fd
         try:
@@ -325,7 +348,11 @@ def is_same_file(one: Path, other: Path) -> bool:
 
 
 def remove_if_there(path: Path) -> None:
-    path.unlink(missing_ok=True)
+    try:
+        path.unlink()
+    except OSError as error:
+        if error.errno not in NOT_THERE:
+            raise
 
 
 def rename_no_replace(old: Path, new: Path) -> None:

@@ -86,7 +86,7 @@ class HttpStore(Store):
     def where(self) -> str:
         return "any web server" if self._base is None else self._base.shown
 
-    async def open_writer(self, image_id: str, size_hint: int | None, *, thin: bool = False) -> Writer:
+    def writer(self, image_id: str) -> Writer:
         raise StoreReadOnly(self.store_id, "images can't be written over HTTP")
 
     def open_reader(self, location: Location) -> Source:

@@ -41,14 +41,10 @@ class MemoryStore(Store):
     def where(self) -> str:
         return "the memory of this process"
 
-    async def open_writer(self, image_id: str, size_hint: int | None, *, thin: bool = False) -> Writer:
+    def writer(self, image_id: str) -> Writer:
         if self.traits.read_only:
             raise StoreReadOnly(self.store_id, "the store is read-only")
         require_safe_name(image_id)
-        if image_id in self.objects:
-            raise Duplicate(self.store_id, f"{image_id} is there already")
-        if size_hint is not None:
-            self.check_room(size_hint)
         return MemoryWriter(self, image_id)
 
     def check_room(self, more: int) -> None:
@@ -107,10 +103,20 @@ class MemoryWriter(Writer):
     def __init__(self, store: MemoryStore, image_id: str) -> None:
         self._store = store
         self._image_id = image_id
-        self._ended = False
+        self._begun = self._ended = False
         self._flushed: int | None = None
         self.trace = f"memory://{store.store_id}/.{image_id}.{secrets.token_hex(8)}.part"
-        store.pending[self.trace] = bytearray()
+
+    async def open(self, size_hint: int | None, *, thin: bool = False) -> None:
+        if self._begun or self._ended:
+            raise StoreError(self._store.store_id, "a writer is opened once")
+        self._begun = True
+        await self._store.open()
+        if self._image_id in self._store.objects:
+            raise Duplicate(self._store.store_id, f"{self._image_id} is there already")
+        if size_hint is not None:
+            self._store.check_room(size_hint)
+        self._store.pending[self.trace] = bytearray()
 
     def write(self, view: memoryview) -> None:
         held = self._held()
@@ -144,7 +150,7 @@ class MemoryWriter(Writer):
         try:
             return self._store.pending[self.trace]
         except KeyError:
-            raise StoreError(self._store.store_id, "the writer's bytes were discarded") from None
+            raise StoreError(self._store.store_id, "the writer is not open, or its bytes were discarded") from None
 
 
 class MemorySource(Source):

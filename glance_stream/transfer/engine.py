@@ -1,7 +1,8 @@
 """The transaction: one pass from a source into several stores, all or nothing (or as many as can, with best effort).
 
-In order: open the source, look at its first bytes, open every store, pour the stream through the ring, check size and digests,
-flush each store, commit each store, record. Any failure before the end, a cancellation included, undoes everything newest first.
+In order: open the source, look at its first bytes, record what the stores may come to hold, open every store, pour the stream
+through the ring, check size and digests, flush each store, commit each store, record. Any failure before the end, a cancellation
+included, undoes everything, the newest step of a store first.
 
 With best effort each store is a transaction of its own from its commit on: once the recorder has a location, that location stays.
 """
@@ -82,7 +83,7 @@ class _Transfer:
         size_hint = None if self._format else self._info.size
         if size_hint is not None and size_hint > limits.max_size:
             raise LimitExceeded(f"the image has {size_hint} bytes, the limit is {limits.max_size}")
-        await self._targets.each(lambda target: target.open(request.image_id, size_hint, request.thin), self._opened)
+        await self._open_stores(size_hint)
 
     def _choose_format(self, head: bytes) -> str | None:
         if self._request.decompress == "auto" and (resembled := sniff(head).resembles):
@@ -106,8 +107,13 @@ class _Transfer:
             except DigestRefused:
                 LOG.warning("md5 is refused on this system (FIPS): the image's checksum stays empty")
 
-    async def _opened(self, target: Target) -> None:
-        await self._record(self._recorder.opened(target.store_id, target.writer.trace))
+    async def _open_stores(self, size_hint: int | None) -> None:
+        """Every trace is recorded before the first store is touched."""
+        request = self._request
+        await self._targets.each(lambda target: target.prepare(request.image_id, size_hint))
+        for target in self._targets.live:
+            await self._record(self._recorder.opened(target.store_id, target.writer.trace))
+        await self._targets.each(lambda target: target.open(size_hint, request.thin))
 
     # -- pouring and checking -----------------------------------------------------------------------------------------------
 

@@ -124,7 +124,10 @@ class Recorder:
     """
 
     async def opened(self, store_id: str, trace: str) -> None:
-        """A store may from now on hold something of ours, to be removed by ``Store.discard(trace)``. Before its first byte."""
+        """A store may from now on hold something of ours, to be removed by ``Store.discard(trace)``. Before the store is touched.
+
+        All stores are told of before the first of them is opened: raising here leaves nothing anywhere.
+        """
 
     async def verified(self, verified: Verified) -> None:
         """The whole stream was read, checked and flushed; nothing is visible yet. Before the first commit."""

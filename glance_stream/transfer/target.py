@@ -1,5 +1,7 @@
 """One store's part of a transfer: every call to it, under its time limit and with its undo registered.
 
+The writer is made, and its trace recorded, before the store is touched: whatever is left, and by whatever death, is known by name.
+
 A call that is given up (time limit, cancellation) goes on in its thread. So the undo of an opening or a commit first waits for
 that call to end and then removes what it made; if it does not end in time, that is a leftover.
 
@@ -58,20 +60,24 @@ class Target:
 
     @property
     def writer(self) -> Writer:
-        assert self._writer is not None, "the target is not open"
+        assert self._writer is not None, "the target has no writer"
         return self._writer
 
-    async def open(self, image_id: str, size_hint: int | None, thin: bool) -> None:
-        """Open the writer; what it made so far is removed by a rollback from now on."""
+    async def prepare(self, image_id: str, size_hint: int | None) -> None:
+        """Make the writer, so that its trace is known. The store is not touched."""
         if self.store.traits.needs_size and size_hint is None:
             raise StoreError(self.store_id, "the store must know the image's size beforehand, and the source does not tell it")
         self._image_id = image_id
-        thin = thin and self.store.traits.thin
-        opening = asyncio.ensure_future(self.store.open_writer(image_id, size_hint, thin=thin))
+        self._writer = self.store.writer(image_id)
+
+    async def open(self, size_hint: int | None, thin: bool) -> None:
+        """Open the writer; what it makes is removed by a rollback from now on."""
+        writer = self.writer
+        opening = asyncio.ensure_future(writer.open(size_hint, thin=thin and self.store.traits.thin))
         # Shielded: when the undo is given up because the opening hangs, what comes of it in the end is aborted even so.
-        self._rollback.push(self.store_id, f"being opened for {image_id}", lambda: asyncio.shield(_abort_opened(opening)))
-        self._writer = await self._timed("open", opening)
-        self._rollback.replace(self.store_id, self.writer.trace, self.writer.abort)
+        self._rollback.push(self.store_id, writer.trace, lambda: asyncio.shield(_abort_opened(writer, opening)))
+        await self._timed("open", opening)
+        self._rollback.replace(self.store_id, writer.trace, writer.abort)
 
     def attach(self, ring: Ring) -> None:
         self._lane = self.writer.attach(ring)
@@ -135,10 +141,11 @@ class Target:
             raise
 
 
-async def _abort_opened(opening: asyncio.Future[Writer]) -> None:
+async def _abort_opened(writer: Writer, opening: asyncio.Future[None]) -> None:
+    """Once the opening has ended, well or not: nothing is made after the abort."""
     await asyncio.wait([opening])
-    if not opening.cancelled() and opening.exception() is None:
-        await opening.result().abort()
+    threads.abandon(opening)
+    await writer.abort()
 
 
 class _Commit:

@@ -11,16 +11,17 @@ from glance_stream.sources.base import Source
 from glance_stream.stores.base import ObjectStat, Store, Writer
 
 # In the order in which a transfer meets them; the last three only when it undoes.
-STEPS = ("open", "attach", "write:0", "write:2", "drained", "flush", "commit-before", "commit-after")
+STEPS = ("open", "opened", "attach", "write:0", "write:2", "drained", "flush", "commit-before", "commit-after")
 UNDO_STEPS = ("abort", "delete", "find")
 
 
 class FaultyStore(Store):
     """``script``: step -> what happens there.
 
-    'open' before anything is made, 'opened' when the writer exists but is not handed out; 'write:N' at the Nth write (from 0);
+    'open' before anything is made, 'opened' when it is but the call has not returned; 'write:N' at the Nth write (from 0);
     'drained' after the last one; 'commit-before' with nothing visible, 'commit-after' with the object there although the call
-    fails; 'attach', 'flush', 'abort', 'delete', 'stat', 'find' at the call.
+    fails; 'attach', 'flush', 'abort', 'delete', 'discard', 'stat', 'find' at the call. ``calls``: every step, in order; making
+    a writer is none, since it touches nothing.
     """
 
     def __init__(self, inner: Store, script: Mapping[str, Fault] | None = None) -> None:
@@ -45,11 +46,8 @@ class FaultyStore(Store):
     def where(self) -> str:
         return self.inner.where
 
-    async def open_writer(self, image_id: str, size_hint: int | None, *, thin: bool = False) -> Writer:
-        await self.strike("open")
-        writer = FaultyWriter(self, await self.inner.open_writer(image_id, size_hint, thin=thin))
-        await self.strike("opened")
-        return writer
+    def writer(self, image_id: str) -> Writer:
+        return FaultyWriter(self, self.inner.writer(image_id))
 
     def open_reader(self, location: Location) -> Source:
         return self.inner.open_reader(location)
@@ -63,6 +61,7 @@ class FaultyStore(Store):
         await self.inner.delete(location)
 
     async def discard(self, trace: str) -> None:
+        await self.strike("discard")
         await self.inner.discard(trace)
 
     async def find(self, image_id: str) -> Location | None:
@@ -80,6 +79,11 @@ class FaultyWriter(Writer):
         self._writes = 0
         self._native = not any(step.startswith("write:") for step in store.script)
         self.trace = inner.trace
+
+    async def open(self, size_hint: int | None, *, thin: bool = False) -> None:
+        await self._store.strike("open")
+        await self._inner.open(size_hint, thin=thin)
+        await self._store.strike("opened")
 
     def attach(self, ring: Ring) -> Lane:
         self._store.strike_blocking("attach")

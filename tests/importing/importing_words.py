@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import event
 
+from glance_stream import threads
 from glance_stream.catalogue import Catalogue
 from glance_stream.chunker import Lane, Ring
 from glance_stream.importing import ImportRequest, Outcome, Site, import_image
@@ -25,7 +26,7 @@ from glance_stream.model import FAILED_IMPORT, IMPORT_TASK, IMPORTING_TO_STORES,
 from glance_stream.sources import PathSource
 from glance_stream.sources.base import Source, SourceInfo
 from glance_stream.stores import Stores
-from glance_stream.stores.base import Store, Writer
+from glance_stream.stores.base import ObjectStat, Store, Writer
 from glance_stream.stores.file import FileStore
 from glance_stream.transfer import Limits
 
@@ -123,7 +124,7 @@ def assert_has_data_if_active(image: Image) -> None:
 # -- stores that fail on cue ------------------------------------------------------------------------------------------------------
 
 Fault = BaseException | Callable[[], None]
-STEPS = ("open", "write", "flush", "commit", "after commit", "abort", "delete", "discard", "connect")
+STEPS = ("open", "opened", "write", "flush", "commit", "after commit", "abort", "delete", "discard", "stat", "find", "connect")
 
 
 class FaultyStore(FileStore):
@@ -147,16 +148,23 @@ class FaultyStore(FileStore):
         await asyncio.to_thread(self.meet, "connect") if "connect" in self.faults else None
         await super().open()
 
-    async def open_writer(self, image_id: str, size_hint: int | None, *, thin: bool = False) -> Writer:
-        self.meet("open")
-        return _FaultyWriter(self, await super().open_writer(image_id, size_hint, thin=thin))
+    def writer(self, image_id: str) -> Writer:
+        return _FaultyWriter(self, super().writer(image_id))
+
+    async def stat(self, location: Location) -> ObjectStat:
+        await threads.call(self.meet, "stat")
+        return await super().stat(location)
+
+    async def find(self, image_id: str) -> Location | None:
+        await threads.call(self.meet, "find")
+        return await super().find(image_id)
 
     async def delete(self, location: Location) -> None:
-        self.meet("delete")
+        await threads.call(self.meet, "delete")
         await super().delete(location)
 
     async def discard(self, trace: str) -> None:
-        self.meet("discard")
+        await threads.call(self.meet, "discard")
         await super().discard(trace)
 
 
@@ -166,6 +174,11 @@ class _FaultyWriter(Writer):
         self._inner = inner
         self._lost: Location | None = None
         self.trace = inner.trace
+
+    async def open(self, size_hint: int | None, *, thin: bool = False) -> None:
+        await threads.call(self._store.meet, "open")
+        await self._inner.open(size_hint, thin=thin)
+        await threads.call(self._store.meet, "opened")
 
     def attach(self, ring: Ring) -> Lane:
         return self._inner.attach(ring)

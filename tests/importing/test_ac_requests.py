@@ -274,9 +274,6 @@ class HangingStore(MemoryStore):
     async def open(self) -> None:
         await asyncio.sleep(3600)
 
-    async def open_writer(self, *args: Any, **options: Any) -> Any:
-        await self.open()
-
 
 def test_ac26_a_store_that_hangs_stops_nobody_else(open_site: OpenSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """AC26: waited for within its time limit, reported, and the other stores are of full use."""

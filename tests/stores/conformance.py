@@ -14,8 +14,9 @@ from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
+from conformance_traces import TraceConformance
 from faults.loop import run
-from subject import IMAGE, OTHER, SIZES, SLOT, Drain, Subject, content, drain_all, put, read_all, write_all
+from subject import IMAGE, OTHER, SIZES, SLOT, Drain, Subject, assert_ended, content, drain_all, put, read_all, write_all
 
 from glance_stream.chunker import LaneStopped, Ring
 from glance_stream.errors import Duplicate, InvalidRequest, NotFound, StoreError, StoreReadOnly
@@ -116,6 +117,8 @@ class ReadOnlyConformance(ReadConformance):
     def test_nothing_is_written(self, subject: Subject) -> None:
         before = subject.objects()
         with pytest.raises(StoreReadOnly):
+            subject.store.writer(OTHER)
+        with pytest.raises(StoreReadOnly):
             run(subject.store.open_writer(OTHER, 3))
         subject.assert_holds(*before)
 
@@ -125,7 +128,7 @@ class ReadOnlyConformance(ReadConformance):
         assert read_all(store.open_reader(stored[0])) == stored[1]
 
 
-class StoreConformance(ReadConformance):
+class StoreConformance(TraceConformance, ReadConformance):
     """What holds for every store that can be written to."""
 
     @pytest.fixture
@@ -208,7 +211,7 @@ class StoreConformance(ReadConformance):
             await writer.flush(3)
             with pytest.raises(StoreError):
                 await writer.commit(claimed, {})
-            await _assert_ended(writer)
+            await assert_ended(writer)
             await writer.abort()
 
         run(scenario())
@@ -220,7 +223,7 @@ class StoreConformance(ReadConformance):
             write_all(writer, b"abc")
             await writer.flush(3)
             await writer.commit(3, {})
-            await _assert_ended(writer)
+            await assert_ended(writer)
 
         run(scenario())
         subject.assert_holds(IMAGE)
@@ -228,7 +231,7 @@ class StoreConformance(ReadConformance):
     @pytest.mark.parametrize("image_id", UNSAFE_IDS)
     def test_unsafe_ids_are_refused(self, subject: Subject, image_id: str) -> None:
         with pytest.raises(InvalidRequest):
-            run(subject.store.open_writer(image_id, 3))
+            subject.store.writer(image_id)
         subject.assert_holds()
 
     # -- names that are taken ---------------------------------------------------------------------------------------------
@@ -250,7 +253,7 @@ class StoreConformance(ReadConformance):
             location = await one.commit(3, {})
             with pytest.raises(Duplicate):
                 await two.commit(3, {})
-            await _assert_ended(two)
+            await assert_ended(two)
             await two.abort()
             return location
 
@@ -283,7 +286,7 @@ class StoreConformance(ReadConformance):
                 await writer.flush(3)
             await writer.abort()
             subject.assert_holds()
-            await _assert_ended(writer)
+            await assert_ended(writer)
             await writer.abort()
 
         run(scenario())
@@ -369,12 +372,3 @@ class StoreConformance(ReadConformance):
     def test_a_deleted_image_may_come_again(self, subject: Subject, stored: tuple[Location, bytes]) -> None:
         run(subject.store.delete(stored[0]))
         assert read_all(subject.store.open_reader(run(put(subject.store, IMAGE, b"again")))) == b"again"
-
-
-async def _assert_ended(writer: Writer) -> None:
-    with pytest.raises(StoreError):
-        writer.write(memoryview(b"more"))
-    with pytest.raises(StoreError):
-        await writer.flush(3)
-    with pytest.raises(StoreError):
-        await writer.commit(3, {})

@@ -8,7 +8,10 @@ import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+import pytest
+
 from glance_stream.chunker import PAGE_SIZE, Ring
+from glance_stream.errors import StoreError
 from glance_stream.model import Location
 from glance_stream.sources.base import Source
 from glance_stream.stores.base import Store, Writer
@@ -114,3 +117,13 @@ def read_all(source: Source) -> bytes:
         source.close()
     assert info.size == len(found)
     return bytes(found)
+
+
+async def assert_ended(writer: Writer) -> None:
+    """Nothing more can be done with it."""
+    with pytest.raises(StoreError):
+        writer.write(memoryview(b"more"))
+    with pytest.raises(StoreError):
+        await writer.flush(3)
+    with pytest.raises(StoreError):
+        await writer.commit(3, {})

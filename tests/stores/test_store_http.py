@@ -96,6 +96,8 @@ def stat(store: HttpStore, url: str) -> int:
 def test_it_can_only_be_read(store: HttpStore, web: Web) -> None:
     assert store.traits.read_only
     location = Location(f"{web.url}/a", "web")
+    with pytest.raises(StoreReadOnly):
+        store.writer("id")
     for call in (store.open_writer("id", None), store.delete(location)):
         with pytest.raises(StoreReadOnly):
             asyncio.run(call)

@@ -104,8 +104,8 @@ def test_slow_stores_set_the_pace(stage: Stage) -> None:
 
 def test_a_driver_that_stops_reading_early_fails_and_holds_up_nobody(stage: Stage) -> None:
     class Lazy(type(stage.stores[0])):  # type: ignore[misc]
-        async def open_writer(self, *args: object, **kwargs: object) -> object:
-            writer = await super().open_writer(*args, **kwargs)
+        def writer(self, image_id: str) -> object:
+            writer = super().writer(image_id)
             writer.drain = lambda lane: lane.take() and lane.release()
             return writer
 
@@ -252,6 +252,34 @@ def test_what_is_not_recorded_is_undone(stage: Stage, step: str) -> None:
     assert caught.value.leftovers == ()
     assert stage.recorder.events[-1] == "rolled_back"
     assert stage.recorder.failures == {}
+
+
+@pytest.mark.parametrize("best_effort", [False, True])
+@pytest.mark.parametrize("position", range(3))
+def test_no_store_is_touched_before_every_trace_is_recorded(stage: Stage, position: int, best_effort: bool) -> None:
+    """Journal before act: a recorder that fails leaves nothing anywhere, because there was nothing to leave."""
+    stage.recorder.script[f"opened:s{position}"] = Fail(Refused)
+    with pytest.raises(Refused) as caught:
+        run(stage.transfer(FaultySource(DATA), best_effort=best_effort))
+    assert [store.calls for store in stage.stores] == [[], [], []]
+    assert list(stage.recorder.traces) == [f"s{number}" for number in range(position)]
+    assert caught.value.leftovers == ()
+    stage.assert_only()
+
+
+def test_what_is_recorded_is_what_the_store_makes(stage: Stage) -> None:
+    recorded: list[set[str]] = []
+
+    class Look(Slow):
+        async def strike(self) -> None:
+            recorded.append(set(stage.recorder.traces.values()))
+            made = {trace for store in stage.memory for trace in store.pending}
+            assert made <= recorded[-1]
+
+    for number in range(3):
+        stage.script(number, {"open": Look(0), "opened": Look(0), "flush": Look(0)})
+    run(stage.transfer(FaultySource(DATA)))
+    assert {len(traces) for traces in recorded} == {3}
 
 
 @pytest.mark.parametrize("step", ["opened", "opened:s1", "verified"])

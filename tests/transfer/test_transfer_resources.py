@@ -27,6 +27,9 @@ class NullWriter(Writer):
 
     trace = "null://"
 
+    async def open(self, size_hint: int | None, *, thin: bool = False) -> None:
+        pass
+
     def write(self, view: memoryview) -> None:
         pass
 
@@ -41,7 +44,7 @@ class NullWriter(Writer):
 
 
 class NullStore(MemoryStore):
-    async def open_writer(self, image_id: str, size_hint: int | None, *, thin: bool = False) -> Writer:
+    def writer(self, image_id: str) -> Writer:
         return NullWriter()
 
 
