@@ -27,10 +27,13 @@ class Examined:
 async def examine(
     source: Source, algorithms: Iterable[str], slot_size: int, limits: Limits, observer: Observer | None = None
 ) -> Examined:
-    """Size, digests and one fingerprint for each ``slot_size`` bytes of a source. Raises what the source raises, DigestRefused."""
+    """Size, digests and one fingerprint for each ``slot_size`` bytes of a source. Raises what the source raises, DigestRefused.
+
+    The source is an object in a store: it has the store's time limit to open. SourceError when it does not.
+    """
     ring = Ring(limits.slots, slot_size)
     digests = {name: DigestLane(ring, name) for name in dict.fromkeys(algorithms)}
-    info, _ = await open_source(source, 0, limits.source_timeout)
+    info, _ = await open_source(source, 0, limits.store_timeout)
     intake = Intake(source, info, b"", ring)
     pouring = Pouring(intake, ring, digests.values(), Targets([], best_effort=False), limits)
 

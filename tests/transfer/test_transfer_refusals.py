@@ -137,3 +137,12 @@ def test_examine_closes_a_broken_source() -> None:
     with pytest.raises(SourceError):
         run(examine(source, ["sha512"], SLOT, LIMITS))
     assert source.closed
+
+
+def test_examine_gives_up_a_source_that_does_not_open() -> None:
+    """In the store's time, since it is a store's object; a source that an operator pipes in may think for an hour."""
+    source = FaultySource(DATA, opening_blocks=True)
+    limits = Limits(slots=2, slot_size=SLOT, store_timeout=0.2)
+    with pytest.raises(SourceError, match=r"0\.2 s"):
+        run(examine(source, ["sha512"], SLOT, limits), seconds=5)
+    assert source.closed
