@@ -1,7 +1,8 @@
 """Ordered undo that never hides the first cause.
 
-A step is registered the moment there is something to undo. Steps run newest first; one that fails or does not end in time becomes
-a leftover and does not keep the others from running.
+A step is registered the moment there is something to undo. Of each store the newest step runs first; the stores know nothing of
+each other and are undone side by side, so that several that hang cost the time of one. A step that fails or does not end in time
+becomes a leftover and does not keep the others from running.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class Rollback:
         self._step_timeout = step_timeout
         self._steps: list[_Step] = []
         self._lost: list[Leftover] = []
-        self._limit: asyncio.Timeout | None = None
+        self._running: set[asyncio.Timeout] = set()
 
     def push(self, store_id: str, trace: str | Callable[[], str], undo: Undo) -> None:
         """Register a step. ``trace`` is what the record of a leftover will name; a function is asked when it comes to that."""
@@ -57,16 +58,17 @@ class Rollback:
             self._steps.remove(step)
 
     async def undo_all(self) -> None:
-        """Undo everything, newest first."""
-        while self._steps:
-            await self._run(self._steps[-1])
-            self._steps.pop()
+        """Undo everything: the newest step of a store first, the stores side by side."""
+        async with asyncio.TaskGroup() as stores:
+            for store_id in dict.fromkeys(step.store_id for step in reversed(self._steps)):
+                stores.create_task(self.undo(store_id))
 
     def hurry(self) -> None:
         """A step that hangs is given up soon."""
         self._step_timeout = min(self._step_timeout, HURRY_SECONDS)
-        if self._limit is not None:
-            self._limit.reschedule(asyncio.get_running_loop().time() + self._step_timeout)
+        for limit in self._running:
+            if not limit.expired():
+                limit.reschedule(asyncio.get_running_loop().time() + self._step_timeout)
 
     @property
     def leftovers(self) -> tuple[Leftover, ...]:
@@ -74,7 +76,8 @@ class Rollback:
         return tuple(self._lost)
 
     async def _run(self, step: _Step) -> None:
-        limit = self._limit = asyncio.timeout(self._step_timeout)
+        limit = asyncio.timeout(self._step_timeout)
+        self._running.add(limit)
         try:
             async with limit:
                 await step.undo()
@@ -87,5 +90,10 @@ class Rollback:
                 f"removal did not end within {self._step_timeout:g} s" if limit.expired() else f"{type(error).__name__}: {error}"
             )
             self._lost.append(step.leftover(reason))
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            self._lost.append(step.leftover("removal was cancelled by the store itself"))
         finally:
-            self._limit = None
+            self._running.discard(limit)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -28,13 +29,55 @@ def noting(done: list[str], name: str, error: Exception | None = None) -> Undo:
     return undo
 
 
-def test_newest_first(done: list[str]) -> None:
+def test_everything_is_undone_once(done: list[str]) -> None:
     rollback = Rollback(1)
     for name in "abc":
         rollback.push(name, name, noting(done, name))
     run(rollback.undo_all())
     run(rollback.undo_all())
     assert (done, rollback.leftovers) == (["c", "b", "a"], ())
+
+
+def test_stores_that_hang_cost_the_time_of_one(done: list[str]) -> None:
+    """And each keeps its own order."""
+    rollback = Rollback(0.2)
+    for store_id in "abcdef":
+        rollback.push(store_id, "older", noting(done, store_id))
+        rollback.push(store_id, "newer", asyncio.Event().wait)  # type: ignore[arg-type]
+
+    async def scenario() -> float:
+        started = time.monotonic()
+        await rollback.undo_all()
+        assert len(asyncio.all_tasks()) == 1
+        return time.monotonic() - started
+
+    assert 0.2 <= run(scenario()) < 0.8
+    assert sorted(done) == list("abcdef")
+    assert [left.trace for left in rollback.leftovers] == ["newer"] * 6
+
+
+def test_newest_first_within_a_store(done: list[str]) -> None:
+    rollback = Rollback(1)
+    for number in range(3):
+        for store_id in "ab":
+            rollback.push(store_id, "", noting(done, f"{store_id}{number}"))
+    run(rollback.undo_all())
+    for store_id in "ab":
+        assert [name for name in done if name[0] == store_id] == [f"{store_id}{number}" for number in (2, 1, 0)]
+
+
+def test_what_cancels_itself_is_a_leftover(done: list[str]) -> None:
+    """As a driver does whose own task was cancelled. It is no cancellation of the rollback."""
+
+    async def undo() -> None:
+        raise asyncio.CancelledError
+
+    rollback = Rollback(1)
+    rollback.push("a", "older", noting(done, "a"))
+    rollback.push("a", "newer", undo)
+    rollback.push("b", "b", noting(done, "b"))
+    run(rollback.undo_all())
+    assert (sorted(done), [left.trace for left in rollback.leftovers]) == (["a", "b"], ["newer"])
 
 
 def test_a_failure_is_a_leftover_and_stops_nothing(done: list[str]) -> None:
@@ -105,9 +148,10 @@ def test_an_interrupted_step_stays_registered(done: list[str], everything: bool)
     assert (done, rollback.leftovers) == (["begun", "begun", "ended"], ())
 
 
-def test_hurry_gives_up_the_step_that_runs() -> None:
+def test_hurry_gives_up_the_steps_that_run() -> None:
     rollback = Rollback(60)
-    rollback.push("a", "a", asyncio.Event().wait)  # type: ignore[arg-type]
+    for store_id in "abc":
+        rollback.push(store_id, store_id, asyncio.Event().wait)  # type: ignore[arg-type]
 
     async def scenario() -> None:
         task = asyncio.create_task(rollback.undo_all())
@@ -117,4 +161,4 @@ def test_hurry_gives_up_the_step_that_runs() -> None:
             await task
 
     run(scenario())
-    assert len(rollback.leftovers) == 1
+    assert len(rollback.leftovers) == 3
