@@ -1,49 +1,24 @@
 """Images as files in one directory, laid out as glance_store's filesystem driver does: ``<path>/<image id>``.
 
-Unlike that driver, which writes in place under the final name, a file here is written under a temporary name in the same directory,
-made durable, linked to its final name and the directory made durable: a crash never leaves a partial image under an image's
-name. The order is containerd's (``plugins/content/local/writer.go``); ``link`` instead of ``rename`` because it refuses to
-replace.
+Unlike that driver, which writes in place under the final name, a file here gets its name when it is complete (``file_writer.py``).
 """
 
 from __future__ import annotations
 
-import errno
 import os
-import re
-import secrets
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 
 import aiofiles.os
 import msgspec
 
 from glance_stream import threads
-from glance_stream.chunker import Lane, Ring, WriteLane
-from glance_stream.errors import (
-    Duplicate,
-    InvalidRequest,
-    NotFound,
-    StoreDenied,
-    StoreError,
-    StoreFull,
-    StoreReadOnly,
-    StoreUnavailable,
-)
+from glance_stream.errors import InvalidRequest, NotFound, StoreDenied, StoreError, StoreFull, StoreReadOnly, StoreUnavailable
 from glance_stream.model import Location
 from glance_stream.sources.base import Source, SourceInfo
 from glance_stream.sources.path import PathSource
 from glance_stream.stores.base import SAFE_NAME, ObjectStat, Store, Traits, Writer, require_safe_name
-
-TEMPORARY_NAME = re.compile(r"\.(?P<image_id>[A-Za-z0-9_][A-Za-z0-9_.-]*)\.[0-9a-f]{16}\.part")
-
-FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
-NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG}
-NOT_CREATED = DENIED | NOT_THERE | {errno.EEXIST}  # after these an O_EXCL creation has made nothing, and what is there is another's
-NO_HARD_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+from glance_stream.stores.file_system import mapped, path_of_url, remove_if_there, sync_directory
+from glance_stream.stores.file_writer import TEMPORARY_NAME, FileWriter
 
 access = aiofiles.os.wrap(os.access)
 lexists = aiofiles.os.wrap(os.path.lexists)
@@ -93,9 +68,13 @@ class FileStore(Store):
     def writer(self, image_id: str) -> Writer:
         if self.traits.read_only:
             raise StoreReadOnly(self.store_id, "the store is read-only")
-        return FileWriter(self, self._final(image_id), self._mode)
+        return FileWriter(self.store_id, self._final(image_id), self._mode, self._prepare)
 
-    async def check_room(self, size_hint: int | None, thin: bool) -> None:
+    async def _prepare(self, size_hint: int | None, thin: bool) -> None:
+        await self.open()
+        await self._check_room(size_hint, thin)
+
+    async def _check_room(self, size_hint: int | None, thin: bool) -> None:
         """Refuse early what can't fit; a thin image may fit although its size does not."""
         if size_hint is None or thin:
             return
@@ -149,148 +128,6 @@ class FileStore(Store):
         return path
 
 
-class FileWriter(Writer):
-    """One file on its way. The lane writes natively to the descriptor; nobody closes it while a write may be under way."""
-
-    def __init__(self, store: FileStore, final: Path, mode: int | None) -> None:
-        self._store = store
-        self._store_id = store.store_id
-        self._final = final
-        self._thin = False
-        self._mode = mode
-        self._temporary = final.with_name(f".{final.name}.{secrets.token_hex(8)}.part")
-        self.trace = f"file://{self._temporary}"
-        self._position = 0
-        self._lock = threading.Lock()
-        self._users = 0  # threads inside a system call on the descriptor
-        self._naming = threading.Lock()  # held by the thread that creates or removes: a removal waits for a creation under way
-        self._created = False  # or it may be
-        self._begun = self._ended = False
-        self._flushed: int | None = None
-        self._linked = False
-        self._fd: int | None = None
-
-    async def open(self, size_hint: int | None, *, thin: bool = False) -> None:
-        if self._begun or self._ended:
-            raise StoreError(self._store_id, "a writer is opened once")
-        self._begun, self._thin = True, thin
-        await self._store.open()
-        await self._store.check_room(size_hint, thin)
-        await threads.call(self._create)
-
-    def _create(self) -> None:
-        with self._naming, mapped(self._store_id):
-            if self._ended:
-                raise StoreError(self._store_id, "the writer has ended")
-            if os.path.lexists(self._final):
-                raise Duplicate(self._store_id, f"{self._final} is there already")
-            self._created = True
-            try:
-                fd = os.open(self._temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-            except OSError as error:
-                self._created = error.errno not in NOT_CREATED
-                raise
-            with self._lock:
-                self._fd = fd
-                self._close_unused()  # aborted meanwhile: the abort waits to remove the file
-
-    def attach(self, ring: Ring) -> Lane:
-        with self._descriptor() as fd:
-            return WriteLane(ring, fd, thin=self._thin)
-
-    def drain(self, lane: Lane) -> None:
-        assert isinstance(lane, WriteLane)
-        with self._descriptor():
-            self._flushed = None
-            lane.run()
-
-    def write(self, view: memoryview) -> None:
-        with self._descriptor() as fd, view.cast("B") as left:
-            self._flushed = None
-            done = 0
-            while done < len(left):
-                done += os.pwrite(fd, left[done:], self._position + done)
-        self._position += done
-
-    async def flush(self, size: int) -> None:
-        await threads.call(self._flush, size)
-
-    def _flush(self, size: int) -> None:
-        with self._descriptor() as fd:
-            if self._mode is not None:
-                os.fchmod(fd, self._mode)
-            os.fsync(fd)
-            held = os.fstat(fd).st_size
-        if held != size:
-            raise StoreUnavailable(self._store_id, f"{self._temporary} holds {held} bytes, not {size}")
-        self._flushed = size
-
-    async def commit(self, size: int, digests: Mapping[str, str]) -> Location:
-        with self._descriptor():
-            pass  # a writer that has ended can't commit
-        try:
-            if size != self._flushed:
-                raise StoreError(self._store_id, f"commit of {size} bytes, {self._flushed} were flushed")
-            await threads.call(self._publish)
-        finally:
-            self._close()
-        return Location(f"file://{self._final}", self._store_id)
-
-    def _publish(self) -> None:
-        with mapped(self._store_id):
-            try:
-                os.link(self._temporary, self._final)
-            except OSError as error:
-                if error.errno in NO_HARD_LINKS:
-                    rename_no_replace(self._temporary, self._final)
-                elif error.errno != errno.EEXIST or not is_same_file(self._temporary, self._final):
-                    raise  # the same file: NFS repeated our own link because the first answer was lost
-            self._linked = True
-            remove_if_there(self._temporary)
-            sync_directory(self._final.parent)
-        self._linked = False  # committed: no longer this writer's to remove
-
-    async def abort(self) -> None:
-        self._close()
-        with mapped(self._store_id):
-            await threads.call(self._remove)
-
-    def _remove(self) -> None:
-        with self._naming:
-            if self._created:
-                remove_if_there(self._temporary)
-            if self._linked:  # commit failed after the link: an image that may not survive a crash is not committed
-                remove_if_there(self._final)
-                self._linked = False
-
-    @contextmanager
-    def _descriptor(self) -> Iterator[int]:
-        """The descriptor, kept open while it is in use: a number closed and reused would send a write into another file."""
-        with self._lock:
-            if self._fd is None or self._ended:
-                raise StoreError(self._store_id, "the writer has ended" if self._ended else "the writer is not open")
-            self._users += 1
-            fd = self._fd
-        try:
-            with mapped(self._store_id):
-                yield fd
-        finally:
-            with self._lock:
-                self._users -= 1
-                self._close_unused()
-
-    def _close(self) -> None:
-        """No new use of the descriptor; it is closed now or by its last user."""
-        with self._lock:
-            self._ended = True
-            self._close_unused()
-
-    def _close_unused(self) -> None:
-        if self._ended and not self._users and self._fd is not None:
-            os.close(self._fd)
-            self._fd = None
-
-
 class StoredFile(PathSource):
     """An image's file as a source. That it is missing is the store's failure and not a bad request."""
 
@@ -305,58 +142,3 @@ class StoredFile(PathSource):
             if not os.path.lexists(self.path):
                 raise NotFound(self._store_id, f"{self.path} is not there") from error
             raise StoreUnavailable(self._store_id, str(error)) from error
-
-
-@contextmanager
-def mapped(store_id: str, *, missing: Path | None = None) -> Iterator[None]:
-    """The edge where the operating system's errors become ours. ``missing``: a path whose absence is NotFound."""
-    try:
-        yield
-    except OSError as error:
-        reason = f"{error.strerror or error}" + (f": {error.filename}" if error.filename else "")
-        if error.errno in FULL:
-            raise StoreFull(store_id, reason) from error
-        if error.errno in DENIED:
-            raise StoreDenied(store_id, reason) from error
-        if error.errno == errno.EEXIST:
-            raise Duplicate(store_id, reason) from error
-        if error.errno == errno.ENOENT and missing is not None:
-            raise NotFound(store_id, f"{missing} is not there") from error
-        raise StoreUnavailable(store_id, reason) from error
-
-
-def path_of_url(url: str) -> Path | None:
-    """The path of a ``file://`` URL as glance_store writes it: no host, no percent-encoding. None for any other URL."""
-    prefix = "file://"
-    path = url.removeprefix(prefix)
-    if not url.startswith(prefix) or not path.startswith("/"):
-        return None
-    return Path(os.path.normpath(path))
-
-
-def sync_directory(path: Path) -> None:
-    """Make the names in a directory durable."""
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
-def is_same_file(one: Path, other: Path) -> bool:
-    return os.path.samestat(os.lstat(one), os.lstat(other))
-
-
-def remove_if_there(path: Path) -> None:
-    try:
-        path.unlink()
-    except OSError as error:
-        if error.errno not in NOT_THERE:
-            raise
-
-
-def rename_no_replace(old: Path, new: Path) -> None:
-    """For file systems without hard links: the check and the rename are two steps, the image's lock keeps others of ours out."""
-    if os.path.lexists(new):
-        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(new))
-    os.rename(old, new)

@@ -19,7 +19,7 @@ from subject import IMAGE, SLOT, Subject, content, drain_all, put, read_all, wri
 from glance_stream.chunker import LaneStopped, Ring
 from glance_stream.errors import Duplicate, StoreDenied, StoreError, StoreFull, StoreUnavailable
 from glance_stream.model import Location
-from glance_stream.stores import file as file_module
+from glance_stream.stores import file_writer
 from glance_stream.stores.base import Writer
 from glance_stream.stores.file import FileStore
 
@@ -120,7 +120,7 @@ def test_a_commit_that_is_not_durable_is_taken_back(store: FileStore, monkeypatc
         write_all(writer, b"abc")
         await writer.flush(3)
         with monkeypatch.context() as patch:
-            patch.setattr(file_module, {"fsync": "sync_directory", "unlink": "remove_if_there"}[failing], fail)
+            patch.setattr(file_writer, {"fsync": "sync_directory", "unlink": "remove_if_there"}[failing], fail)
             with pytest.raises(StoreUnavailable):
                 await writer.commit(3, {})
         await writer.abort()

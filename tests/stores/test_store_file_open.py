@@ -15,7 +15,7 @@ from subject import IMAGE
 
 from glance_stream import threads
 from glance_stream.errors import StoreError
-from glance_stream.stores import file as file_module
+from glance_stream.stores import file_writer
 from glance_stream.stores.file import FileStore
 
 
@@ -68,7 +68,7 @@ def test_abort_after_a_refused_creation(store: FileStore, monkeypatch: pytest.Mo
             patch.setattr(os, "open", lambda *args, **options: raise_os_error(code))
             with pytest.raises(StoreError):
                 await writer.open(3)
-        monkeypatch.setattr(file_module, "remove_if_there", removed.append)
+        monkeypatch.setattr(file_writer, "remove_if_there", removed.append)
         await writer.abort()
 
     run(scenario())

@@ -1,0 +1,71 @@
+"""What the file store asks of the operating system, and its errors as ours. All of it blocks."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from glance_stream.errors import Duplicate, NotFound, StoreDenied, StoreFull, StoreUnavailable
+
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
+NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG}
+NOT_CREATED = DENIED | NOT_THERE | {errno.EEXIST}  # after these an O_EXCL creation has made nothing, and what is there is another's
+
+
+@contextmanager
+def mapped(store_id: str, *, missing: Path | None = None) -> Iterator[None]:
+    """The edge where the operating system's errors become ours. ``missing``: a path whose absence is NotFound."""
+    try:
+        yield
+    except OSError as error:
+        reason = f"{error.strerror or error}" + (f": {error.filename}" if error.filename else "")
+        if error.errno in FULL:
+            raise StoreFull(store_id, reason) from error
+        if error.errno in DENIED:
+            raise StoreDenied(store_id, reason) from error
+        if error.errno == errno.EEXIST:
+            raise Duplicate(store_id, reason) from error
+        if error.errno == errno.ENOENT and missing is not None:
+            raise NotFound(store_id, f"{missing} is not there") from error
+        raise StoreUnavailable(store_id, reason) from error
+
+
+def path_of_url(url: str) -> Path | None:
+    """The path of a ``file://`` URL as glance_store writes it: no host, no percent-encoding. None for any other URL."""
+    prefix = "file://"
+    path = url.removeprefix(prefix)
+    if not url.startswith(prefix) or not path.startswith("/"):
+        return None
+    return Path(os.path.normpath(path))
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names in a directory durable."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def is_same_file(one: Path, other: Path) -> bool:
+    return os.path.samestat(os.lstat(one), os.lstat(other))
+
+
+def remove_if_there(path: Path) -> None:
+    try:
+        path.unlink()
+    except OSError as error:
+        if error.errno not in NOT_THERE:
+            raise
+
+
+def rename_no_replace(old: Path, new: Path) -> None:
+    """For file systems without hard links: the check and the rename are two steps, the image's lock keeps others of ours out."""
+    if os.path.lexists(new):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(new))
+    os.rename(old, new)
