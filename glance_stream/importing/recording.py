@@ -32,6 +32,7 @@ class CatalogueRecorder(Recorder):
         self._task = task
         self._best_effort = best_effort
         self._undone = True
+        self._traces: dict[str, str] = {}
         self._shown: list[Location] = []
         self._failures: Reasons = {}
         self._leftovers: list[Leftover] = []
@@ -54,7 +55,17 @@ class CatalogueRecorder(Recorder):
 
     async def opened(self, store_id: str, trace: str) -> None:
         self._undone = False
+        self._traces[store_id] = trace
         await threads.call(self._catalogue.opened, self._task, store_id, trace)
+
+    async def flushed(self, store_id: str) -> None:
+        """With best effort the trace is recorded once more.
+
+        Some store may have dropped out because an object was there already, and `recover` must not take that one for ours. Where
+        all must succeed, nothing is verified unless every store was open and empty, and the journal says no more than it needs.
+        """
+        if self._best_effort:
+            await threads.call(self._catalogue.opened, self._task, store_id, self._traces[store_id])
 
     async def verified(self, verified: Verified) -> None:
         await threads.call(

@@ -148,7 +148,7 @@ class _Transfer:
 
     async def _settle(self, verified: Verified) -> Transferred:
         self._enter("flushing")
-        await self._targets.each(lambda target: target.flush(verified.size))
+        await self._targets.each(lambda target: target.flush(verified.size), self._flushed)
         await self._record(self._recorder.verified(verified))
         self._enter("committing")
         if self._request.best_effort:
@@ -164,6 +164,9 @@ class _Transfer:
         await threads.to_its_end(self._recorder.finished(outcome))
         self._enter("done")
         return outcome
+
+    async def _flushed(self, target: Target) -> None:
+        await self._record(self._recorder.flushed(target.store_id))
 
     async def _commit(self, target: Target, verified: Verified) -> None:
         await target.commit(verified)

@@ -129,6 +129,9 @@ class Recorder:
         All stores are told of before the first of them is opened: raising here leaves nothing anywhere.
         """
 
+    async def flushed(self, store_id: str) -> None:
+        """A store holds the whole stream, durable and still invisible. Before `verified`; no other store is asked to commit."""
+
     async def verified(self, verified: Verified) -> None:
         """The whole stream was read, checked and flushed; nothing is visible yet. Before the first commit."""
 

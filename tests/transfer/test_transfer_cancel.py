@@ -139,7 +139,7 @@ def test_while_a_store_that_failed_is_being_cleaned(stage: Stage, step: str) -> 
 
 
 @LOOPS
-@pytest.mark.parametrize("step", ["opened:s1", "verified", "committed:s1"])
+@pytest.mark.parametrize("step", ["opened:s1", "flushed:s1", "verified", "committed:s1"])
 def test_a_record_is_not_given_up_half_way(stage: Stage, step: str, loop: str) -> None:
     """Its thread would go on: the record would be made after everything was undone."""
     recording = stage.recorder.script[step] = Hang()

@@ -51,7 +51,7 @@ def test_from_a_descriptor_into_files_and_memory(stage: Stage, tmp_path: Path, s
 @LOOPS
 def test_recorder_is_told_in_order(stage: Stage, loop: str) -> None:
     run(stage.transfer(FaultySource(DATA)), loop=loop)
-    assert stage.recorder.events == ["opened"] * 3 + ["verified"] + ["committed"] * 3 + ["finished"]
+    assert stage.recorder.events == ["opened"] * 3 + ["flushed"] * 3 + ["verified"] + ["committed"] * 3 + ["finished"]
     assert set(stage.recorder.traces) == set(stage.recorder.locations) == {"s0", "s1", "s2"}
 
 
