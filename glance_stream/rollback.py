@@ -15,6 +15,9 @@ from glance_stream.errors import GlanceStreamError, Leftover, NotFound
 
 Undo = Callable[[], Awaitable[None]]
 
+# How the reason of a leftover begins whose store may hold the whole object under the image's name, unrecorded.
+IN_DOUBT = "the commit may have taken effect"
+
 HURRY_SECONDS = 0.5  # what a step may still take once whoever waits has lost patience
 
 
@@ -23,8 +26,11 @@ class _Step:
     store_id: str
     trace: str | Callable[[], str]
     undo: Undo
+    in_doubt: Callable[[], bool] | None = None
 
     def leftover(self, reason: str) -> Leftover:
+        if self.in_doubt is not None and self.in_doubt():
+            reason = f"{IN_DOUBT}: {reason}"
         return Leftover(self.store_id, self.trace if isinstance(self.trace, str) else self.trace(), reason)
 
 
@@ -42,10 +48,15 @@ class Rollback:
         """Register a step. ``trace`` is what the record of a leftover will name; a function is asked when it comes to that."""
         self._steps.append(_Step(store_id, trace, undo))
 
-    def replace(self, store_id: str, trace: str | Callable[[], str], undo: Undo) -> None:
-        """The store's newest state takes the place of what was registered for it: it is now the newest step."""
+    def replace(
+        self, store_id: str, trace: str | Callable[[], str], undo: Undo, in_doubt: Callable[[], bool] | None = None
+    ) -> None:
+        """The store's newest state takes the place of what was registered for it: it is now the newest step.
+
+        ``in_doubt``: asked when the step can't be undone; true makes the reason begin with IN_DOUBT, and `recover` look.
+        """
         self.forget(store_id)
-        self.push(store_id, trace, undo)
+        self._steps.append(_Step(store_id, trace, undo, in_doubt))
 
     def forget(self, store_id: str) -> None:
         """Nothing of this store has to be undone any more."""
@@ -62,6 +73,10 @@ class Rollback:
         async with asyncio.TaskGroup() as stores:
             for store_id in dict.fromkeys(step.store_id for step in reversed(self._steps)):
                 stores.create_task(self.undo(store_id))
+
+    def lose(self, store_id: str, trace: str, reason: str) -> None:
+        """A step has found something more that can't be removed, beside what its own failure names."""
+        self._lost.append(Leftover(store_id, trace, reason))
 
     def hurry(self) -> None:
         """A step that hangs is given up soon."""

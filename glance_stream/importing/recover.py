@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TypeVar
 
 from glance_stream import threads
 from glance_stream.catalogue import Content, Entry, Event, Interrupted, Journal, Operation, RecordedLeftover, Task, holder_is_dead
-from glance_stream.errors import GlanceStreamError, ImageLocked, ImageNotFound, Leftover, NotFound
+from glance_stream.chunker import DigestRefused
+from glance_stream.errors import GlanceStreamError, ImageLocked, ImageNotFound, Leftover, NotFound, StoreError, StoreTimeout
 from glance_stream.importing.site import Site
 from glance_stream.model import Image, Location
-from glance_stream.rollback import Rollback
+from glance_stream.rollback import IN_DOUBT, Rollback
+from glance_stream.stores.base import ObjectStat
 from glance_stream.transfer import examine
+from glance_stream.transfer.target import as_store_error
+
+T = TypeVar("T")
 
 LOG = logging.getLogger(__name__)
 
@@ -41,7 +51,11 @@ async def recover(site: Site) -> Recovered:
     removed: list[Leftover] = []
     kept: list[Leftover] = []
     for recorded in await threads.call(site.catalogue.leftovers):
-        (removed if await _remove(site, recorded) else kept).append(recorded.leftover)
+        still = await _remove(site, recorded)
+        if still is None:
+            removed.append(recorded.leftover)
+        else:
+            kept.append(still)
     return Recovered(tuple(done), tuple(held), tuple(removed), tuple(kept))
 
 
@@ -68,17 +82,16 @@ async def _end(site: Site, task: Task, image: Image, journal: Journal) -> None:
     for entry in journal.entries:
         if entry.store_id not in kept:
             _register(site, rollback, entry)
-            if entry.trace is not None and journal.verified is not None:
-                # It may have died between a commit and the record of it.
-                await _register_unrecorded(site, rollback, entry.store_id, image.image_id, journal.verified)
+    doubts = await _register_unrecorded(site, rollback, image.image_id, journal, kept)
     await rollback.undo_all()
+    leftovers = (*rollback.leftovers, *doubts)  # of two about one trace the last is remembered
     failed = {store_id: INTERRUPTED for store_id in journal.stores if store_id not in kept}
     if kept:
         locations = [entry.location for entry in recorded if entry.location]
         await threads.call(site.catalogue.record_success, task, locations, failed)
-        await threads.call(site.catalogue.record_leftovers, image.image_id, rollback.leftovers)
+        await threads.call(site.catalogue.record_leftovers, image.image_id, leftovers)
     else:
-        await threads.call(site.catalogue.record_failure, task, failed, rollback.leftovers)
+        await threads.call(site.catalogue.record_failure, task, failed, leftovers)
 
 
 def _register(site: Site, rollback: Rollback, entry: Entry) -> None:
@@ -92,26 +105,39 @@ def _register(site: Site, rollback: Rollback, entry: Entry) -> None:
     rollback.push(entry.store_id, entry.location.url if entry.location else entry.trace or "", undo)
 
 
-async def _register_unrecorded(site: Site, rollback: Rollback, store_id: str, image_id: str, verified: Content) -> None:
-    """A step of its own: where it fails, the leftover is the object and not the temporary one of its writer."""
-    try:
-        async with asyncio.timeout(site.limits.undo_timeout):
-            location = await site.store(store_id).find(image_id)
-    except (GlanceStreamError, TimeoutError) as error:
-        LOG.warning("can't tell whether store %r has an object of image %s: %s", store_id, image_id, error)
-        return
-    if location is not None:
-        rollback.push(store_id, location.url, lambda: _delete_if_ours(site, location, verified))
+async def _register_unrecorded(site: Site, rollback: Rollback, image_id: str, journal: Journal, kept: set[str]) -> list[Leftover]:
+    """It may have died between a commit and the record of it. Gives what a store did not tell.
+
+    The objects are steps of their own: where one fails, the leftover is the object and not the temporary one of its writer.
+    """
+    doubts = []
+    for store_id, trace in _commits_without_record(journal):
+        if store_id in kept or journal.verified is None:
+            continue
+        try:
+            found = await _find(site, store_id, image_id)
+            if found is not None and await _holds(site, found, journal.verified):
+                rollback.push(store_id, found.url, partial(_delete, site, found))
+        except GlanceStreamError as error:
+            LOG.warning("can't tell whether store %r has an object of image %s: %s", store_id, image_id, error)
+            doubts.append(Leftover(store_id, trace, f"{IN_DOUBT}: {error}"))
+    return doubts
 
 
-async def _delete_if_ours(site: Site, location: Location, verified: Content) -> None:
-    """Delete an object under the image's name if it is the very stream that was about to be committed."""
-    store, limits = site.store(location.store_id), site.limits
-    if (await store.stat(location)).size != verified.size or not verified.os_hash_algo:
-        return
-    found = await examine(store.open_reader(location), [verified.os_hash_algo], limits.slot_size, limits)
-    if found.digests[verified.os_hash_algo] == verified.os_hash_value:
-        await store.delete(location)
+def _commits_without_record(journal: Journal) -> list[tuple[str, str]]:
+    """Store and trace of each writer that may have committed, once the stream was verified.
+
+    A best effort tells twice of the writers that it is going to commit, and only once of those whose store dropped out, where the
+    object may be another's. Where none is told of twice all had to succeed, and every store was empty or nothing was verified.
+    """
+    opened = Counter((entry.store_id, entry.trace) for entry in journal.entries if entry.event is Event.OPENED and entry.trace)
+    committed = {entry.store_id for entry in journal.entries if entry.event is Event.COMMITTED}
+    best_effort = any(times > 1 for times in opened.values())
+    return [
+        (store_id, trace)
+        for (store_id, trace), times in opened.items()
+        if trace is not None and store_id not in committed and (times > 1 or not best_effort)
+    ]
 
 
 async def _finish_delete(site: Site, task: Task, image: Image) -> None:
@@ -126,7 +152,7 @@ async def _finish_delete(site: Site, task: Task, image: Image) -> None:
 
 async def _is_gone(site: Site, location: Location) -> bool:
     try:
-        await site.store(location.store_id).stat(location)
+        await _stat(site, location)
     except NotFound:
         return True
     except GlanceStreamError as error:
@@ -134,32 +160,123 @@ async def _is_gone(site: Site, location: Location) -> bool:
     return False
 
 
-async def _remove(site: Site, recorded: RecordedLeftover) -> bool:
-    """Whether the leftover is gone now and forgotten."""
+# -- leftovers ----------------------------------------------------------------------------------------------------------------
+
+
+async def _remove(site: Site, recorded: RecordedLeftover) -> Leftover | None:
+    """The leftover if it is still there, with the reason of today; None when it is gone and forgotten."""
+    left = recorded.leftover
+    in_doubt = left.reason.startswith(IN_DOUBT)
     try:
-        if not await _is_in_use(site, recorded):
-            await _remove_from_store(site, recorded.leftover)
+        store = site.store(left.store_id)
+        if store.owns(left.trace):
+            await _remove_object(site, recorded)
+        else:
+            await _asked(site, left.store_id, store.discard(left.trace))
+            if in_doubt:
+                await _settle_doubt(site, recorded)
     except NotFound:
         pass
     except GlanceStreamError as error:
         LOG.warning("leftover of image %s: %s", recorded.image_id, error)
-        return False
+        still = replace(left, reason=f"{IN_DOUBT}: {error}" if in_doubt else str(error))
+        if still != left:
+            await threads.call(site.catalogue.record_leftovers, recorded.image_id, [still])
+        return still
     await threads.call(site.catalogue.remove_leftover, recorded.number)
-    return True
+    return None
 
 
-async def _is_in_use(site: Site, recorded: RecordedLeftover) -> bool:
-    """Whether the image has meanwhile been given, in due form, the very object that was once left over."""
-    try:
-        image = await site.image(recorded.image_id)
-    except ImageNotFound:
+async def _remove_object(site: Site, recorded: RecordedLeftover) -> None:
+    """Unless the image has meanwhile been given, in due form, the very object that was once left over."""
+    async with _held(site, recorded.image_id) as image:
+        if image is None or all(location.url != recorded.leftover.trace for location in image.locations):
+            await _delete(site, Location(recorded.leftover.trace, recorded.leftover.store_id))
+
+
+async def _settle_doubt(site: Site, recorded: RecordedLeftover) -> None:
+    """A commit may have taken effect that nobody recorded. Raises StoreError where that can't be told.
+
+    Deleted is only what is known to be one copy too many: it equals what the image records, which is the stream that was being
+    committed, and a recorded location was read and equals it too. After a failed import nothing is known of the stream any more;
+    then the object may be somebody's only copy and is left to the operator.
+    """
+    store_id = recorded.leftover.store_id
+    async with _held(site, recorded.image_id) as image:
+        found = await _find(site, store_id, recorded.image_id)
+        if found is None or (image is not None and any(location.url == found.url for location in image.locations)):
+            return
+        if image is None or not await _holds(site, found, image):
+            raise StoreError(store_id, f"{found.url} is there, and no record tells whether it is ours: left alone")
+        if not await _has_good_location(site, image):
+            raise StoreError(store_id, f"{found.url} may be the only good copy of the image: left alone")
+        await _delete(site, found)
+
+
+async def _has_good_location(site: Site, image: Image) -> bool:
+    for location in image.locations:
+        try:
+            if await _holds(site, location, image):
+                return True
+        except GlanceStreamError as error:
+            LOG.warning("%s", error)
+    return False
+
+
+@asynccontextmanager
+async def _held(site: Site, image_id: str) -> AsyncIterator[Image | None]:
+    """The image under its lock, since an object that another operation has just committed looks like a leftover.
+
+    None for an image without a record, which nobody works on. Raises ImageLocked.
+    """
+    async with AsyncExitStack() as stack:
+        image = None
+        with suppress(ImageNotFound):
+            await stack.enter_async_context(site.locked(image_id, Operation.RECOVER))
+            image = await site.image(image_id)
+        yield image
+
+
+# -- asking stores ------------------------------------------------------------------------------------------------------------
+
+
+async def _find(site: Site, store_id: str, image_id: str) -> Location | None:
+    return await _asked(site, store_id, site.store(store_id).find(image_id))
+
+
+async def _stat(site: Site, location: Location) -> ObjectStat:
+    return await _asked(site, location.store_id, site.store(location.store_id).stat(location))
+
+
+async def _delete(site: Site, location: Location) -> None:
+    await _asked(site, location.store_id, site.store(location.store_id).delete(location))
+
+
+async def _holds(site: Site, location: Location, content: Content | Image) -> bool:
+    """Whether the object is this very content. What has no digest on record is not known to be."""
+    algorithm, value, limits = content.os_hash_algo, content.os_hash_value, site.limits
+    if not algorithm or not value:
         return False
-    return any(location.url == recorded.leftover.trace for location in image.locations)
+    try:
+        if (await _stat(site, location)).size != content.size:
+            return False
+        found = await examine(site.store(location.store_id).open_reader(location), [algorithm], limits.slot_size, limits)
+    except NotFound:
+        return False
+    except DigestRefused as error:
+        raise StoreError(location.store_id, f"{location.url} can't be compared: {error}") from error
+    return found.digests[algorithm] == value
 
 
-async def _remove_from_store(site: Site, leftover: Leftover) -> None:
-    store = site.store(leftover.store_id)
-    if store.owns(leftover.trace):
-        await store.delete(Location(leftover.trace, leftover.store_id))
-    else:
-        await store.discard(leftover.trace)
+async def _asked(site: Site, store_id: str, call: Awaitable[T]) -> T:
+    """What a store answers in its time. Whatever it raises is this store's failure and keeps no other from being looked at."""
+    limit = asyncio.timeout(site.limits.undo_timeout)
+    try:
+        async with limit:
+            return await call
+    except Exception as error:
+        if limit.expired():
+            raise StoreTimeout(store_id, f"no answer within {site.limits.undo_timeout:g} s") from error
+        if isinstance(error, GlanceStreamError):
+            raise
+        raise as_store_error(store_id, error) from error

@@ -7,7 +7,8 @@ that call to end and then removes what it made; if it does not end in time, that
 
 A commit that failed is in doubt: the store may hold the image all the same (an answer was lost). Its undo looks. An object under
 the image's name is then ours: there was none when the writer was opened, or that would have been a Duplicate, and the image's lock
-keeps others of ours out since. It is left alone if the commit itself said Duplicate, or if its size is not the image's.
+keeps others of ours out since. It is left alone if the commit itself said Duplicate, or if its size is not the image's. Where even
+the look fails, the leftover is the writer's trace, and its reason says that the commit is in doubt.
 """
 
 from __future__ import annotations
@@ -114,8 +115,8 @@ class Target:
     async def commit(self, verified: Verified) -> Location:
         """Commit; from its start on the undo is a delete."""
         committing = asyncio.ensure_future(self.writer.commit(verified.size, verified.digests))
-        commit = _Commit(self.store, self.writer, committing, self._image_id, verified.size)
-        self._rollback.replace(self.store_id, commit.trace, commit.undo)
+        commit = _Commit(self.store, self.writer, committing, self._image_id, verified.size, self._rollback)
+        self._rollback.replace(self.store_id, commit.trace, commit.undo, commit.in_doubt)
         self.location = await self._timed("commit", committing)
         return self.location
 
@@ -151,27 +152,45 @@ async def _abort_opened(writer: Writer, opening: asyncio.Future[None]) -> None:
 class _Commit:
     """A commit from its start on, and its undo."""
 
-    def __init__(self, store: Store, writer: Writer, call: asyncio.Future[Location], image_id: str, size: int) -> None:
+    def __init__(
+        self, store: Store, writer: Writer, call: asyncio.Future[Location], image_id: str, size: int, rollback: Rollback
+    ) -> None:
         self._store = store
         self._writer = writer
         self._call = call
         self._image_id = image_id
         self._size = size
+        self._rollback = rollback
         self._object: Location | None = None
+        self._looked = False
 
     def trace(self) -> str:
         """The object once one is known of, what the writer leaves before that."""
         return self._object.url if self._object is not None else self._writer.trace
 
+    def in_doubt(self) -> bool:
+        """Whether there may be an object of ours that nobody knows of."""
+        return self._object is None and not self._looked and not self._was_refused()
+
     async def undo(self) -> None:
         # Shielded: what a commit that hung has made is deleted when it ends after all, whoever has stopped waiting.
         if await asyncio.shield(self._delete_committed()):
             return
+        aborted = False
         try:
             await self._writer.abort()
+            aborted = True
         finally:
-            if self._call.cancelled() or not isinstance(self._call.exception(), Duplicate):
-                await self._delete_visible()
+            try:
+                if not self._was_refused():
+                    await self._delete_visible()
+            finally:
+                if not aborted and self._object is not None:  # two things are left, and this step's failure names the object
+                    self._rollback.lose(self._store.store_id, self._writer.trace, "could not be removed, nor could the object")
+
+    def _was_refused(self) -> bool:
+        """Whether what is there is another's."""
+        return self._call.done() and not self._call.cancelled() and isinstance(self._call.exception(), Duplicate)
 
     async def _delete_committed(self) -> bool:
         """Wait for the commit to end; whether it ended well."""
@@ -188,6 +207,7 @@ class _Commit:
             self._object = found
             await self._store.delete(found)
             self._object = None
+        self._looked = True
 
 
 def as_store_error(store_id: str, error: Exception) -> GlanceStreamError:

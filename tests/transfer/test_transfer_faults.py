@@ -213,6 +213,14 @@ def test_an_object_of_a_failed_commit_that_can_not_be_deleted_is_named_by_its_lo
     stage.assert_only("s1")
 
 
+def test_an_object_and_a_temporary_one_that_can_not_be_removed_are_both_named(stage: Stage) -> None:
+    stage.script(1, {"commit-after": Fail(down), "abort": Fail(down), "delete": Fail(down)})
+    with pytest.raises(ImportFailed) as caught:
+        run(stage.transfer(FaultySource(DATA)))
+    assert {left.trace for left in caught.value.leftovers} == {f"memory://s1/{IMAGE}", stage.recorder.traces["s1"]}
+    stage.assert_only("s1")
+
+
 # -- what only watches ----------------------------------------------------------------------------------------------------
 
 
@@ -243,7 +251,7 @@ class Refused(GlanceStreamError):
     """What a catalogue raises whose lock was lost."""
 
 
-@pytest.mark.parametrize("step", ["opened", "opened:s1", "verified", "committed", "committed:s1", "finished"])
+@pytest.mark.parametrize("step", ["opened", "opened:s1", "flushed:s1", "verified", "committed", "committed:s1", "finished"])
 def test_what_is_not_recorded_is_undone(stage: Stage, step: str) -> None:
     stage.recorder.script[step] = Fail(Refused)
     with pytest.raises(Refused) as caught:
@@ -282,7 +290,7 @@ def test_what_is_recorded_is_what_the_store_makes(stage: Stage) -> None:
     assert {len(traces) for traces in recorded} == {3}
 
 
-@pytest.mark.parametrize("step", ["opened", "opened:s1", "verified"])
+@pytest.mark.parametrize("step", ["opened", "opened:s1", "flushed:s1", "verified"])
 def test_best_effort_needs_the_recorder_until_the_first_commit(stage: Stage, step: str) -> None:
     stage.recorder.script[step] = Fail(Refused)
     with pytest.raises(Refused):

@@ -14,6 +14,7 @@ from faults.store import STEPS, FaultyStore
 from stage import DATA, IMAGE, IMPATIENT, SLOT, Stage
 
 from glance_stream.errors import ImportFailed, SourceError, StoreTimeout, StoreUnavailable
+from glance_stream.rollback import IN_DOUBT
 from glance_stream.stores.file import FileStore
 from glance_stream.transfer import Limits, Transferred
 
@@ -58,6 +59,7 @@ def test_what_may_still_come_is_a_leftover(stage: Stage, step: str) -> None:
     stage.script(1, {step: hang})
     outcome = attempt(stage, FaultySource(DATA), hang, best_effort=False)
     assert [(left.store_id, left.trace) for left in outcome.leftovers] == [("s1", stage.recorder.traces["s1"])]
+    assert outcome.leftovers[0].reason.startswith(IN_DOUBT) == step.startswith("commit")
     assert stage.recorder.leftovers == outcome.leftovers
     run(stage.memory[1].discard(outcome.leftovers[0].trace))
 
@@ -88,6 +90,8 @@ def test_an_undo_that_hangs_is_a_leftover(stage: Stage, undo: str, best_effort: 
     outcome = attempt(stage, FaultySource(DATA), hang, best_effort=best_effort)
     assert isinstance(outcome.failures["s1"], StoreUnavailable)
     assert [(left.store_id, left.trace) for left in outcome.leftovers] == [("s1", stage.recorder.traces["s1"])]
+    # After an abort that hung the store was looked into; after a look that hung nobody knows.
+    assert outcome.leftovers[0].reason.startswith(IN_DOUBT) == (undo == "find")
     if undo == "abort":
         run(stage.memory[1].discard(outcome.leftovers[0].trace))
     stage.assert_only(*(["s0", "s2"] if best_effort else []))
