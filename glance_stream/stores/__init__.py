@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import msgspec
 
 from glance_stream.config import store_from_url
-from glance_stream.errors import GlanceStreamError, InvalidRequest
+from glance_stream.errors import InvalidRequest
 from glance_stream.stores.base import Store
 
 # type in the configuration -> module, class of the store, class of its options
@@ -41,7 +41,12 @@ def build(store_id: str, settings: StoreSettings) -> Store:
         options = msgspec.convert(dict(settings.options), getattr(module, options_class), strict=False)
     except msgspec.ValidationError as error:
         raise InvalidRequest(f"store {store_id!r}: {error}") from error
-    store: Store = getattr(module, store_class).from_options(store_id, options, read_only=settings.read_only)
+    try:
+        store: Store = getattr(module, store_class).from_options(store_id, options, read_only=settings.read_only)
+    except ValueError as error:  # its words are not shown: they may quote an option, and options may hold secrets
+        raise InvalidRequest(
+            f"store {store_id!r}: an option of it has a value that a store of type {settings.type!r} can't use"
+        ) from error
     return store
 
 
@@ -101,5 +106,5 @@ class Stores(Mapping[str, Store]):
     def _owns(self, store_id: str, url: str) -> bool:
         try:
             return self[store_id].owns(url)
-        except GlanceStreamError:  # a store that can't even be built owns nothing, and must not stop the others
+        except Exception:  # a store that can't be built, for want of its SDK too, owns nothing and must not stop the others
             return False

@@ -6,6 +6,7 @@ Unlike that driver, which writes in place under the final name, a file here gets
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import aiofiles.os
@@ -26,10 +27,26 @@ statvfs = aiofiles.os.wrap(os.statvfs)
 
 
 class FileOptions(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """Options of a ``type = "file"`` store. ``file_perm``: octal digits, such as 640; by default the process's umask decides."""
+    """Options of a ``type = "file"`` store. ``file_perm``: `parse_file_perm`; by default the process's umask decides."""
 
     path: str
-    file_perm: int | None = None
+    file_perm: int | str | None = None
+
+
+def parse_file_perm(file_perm: int | str) -> int:
+    """The mode that is written as octal digits: '640', '0640', '0o640', or the number 640 as glance_store has it.
+
+    Raises ValueError for what can't be meant: TOML's own 0o640 arrives as the number 416, and digits taken from that would let
+    everybody write. So the owner must be able to read and write, and nobody gets more than that.
+    """
+    written = re.fullmatch(r"(?:0o?)?([0-7]{3})", str(file_perm))
+    mode = int(written[1], 8) if written else 0
+    if mode & 0o600 != 0o600 or mode & ~0o666:
+        raise ValueError(
+            f"file_perm {file_perm!r} can't be used: give octal digits in quotes, such as '640', "
+            "by which the owner may read and write and nobody may execute"
+        )
+    return mode
 
 
 class FileStore(Store):
@@ -37,11 +54,15 @@ class FileStore(Store):
 
     type = "file"
 
-    def __init__(self, store_id: str, path: str | Path, *, read_only: bool = False, file_perm: int | None = None) -> None:
+    def __init__(self, store_id: str, path: str | Path, *, read_only: bool = False, file_perm: int | str | None = None) -> None:
+        """Raises InvalidRequest for a ``file_perm`` that can't be meant."""
         self.store_id = store_id
         self.path = Path(os.path.abspath(path))
         self.traits = Traits(read_only=read_only, thin=True)
-        self._mode = None if file_perm is None else int(str(file_perm), 8)
+        try:
+            self._mode = None if file_perm is None else parse_file_perm(file_perm)
+        except ValueError as error:
+            raise InvalidRequest(f"store {store_id!r}: {error}") from error
         self._opened = False
 
     @classmethod

@@ -141,17 +141,6 @@ def test_a_lost_answer_to_our_own_link_is_not_a_duplicate(store: FileStore, monk
     assert read_all(store.open_reader(run(put(store, IMAGE, b"abc")))) == b"abc"
 
 
-@pytest.mark.parametrize(("file_perm", "mode"), [(None, 0o640), (600, 0o600), (644, 0o644)])
-def test_file_perm(tmp_path: Path, file_perm: int | None, mode: int) -> None:
-    before = os.umask(0o027)
-    try:
-        store = FileStore("files", tmp_path, file_perm=file_perm)
-        run(put(store, IMAGE, b"abc"))
-    finally:
-        os.umask(before)
-    assert stat.S_IMODE((tmp_path / IMAGE).stat().st_mode) == mode
-
-
 def test_thin_leaves_holes(store: FileStore) -> None:
     async def scenario() -> None:
         writer = await store.open_writer(IMAGE, 64 * SLOT, thin=True)

@@ -33,6 +33,7 @@ def test_every_type_is_built(type_: str) -> None:
         StoreConfig(type="file", options={}),
         StoreConfig(type="file", options={"path": "/x", "paht": "/y"}),
         StoreConfig(type="memory", options={"capacity": "lots"}),
+        StoreConfig(type="file", options={"path": "/x", "file_perm": 0o640}),
     ],
 )
 def test_wrong_settings_are_refused(settings: StoreConfig) -> None:
@@ -71,6 +72,30 @@ def test_a_broken_store_does_not_hide_the_owner(stores: Stores, tmp_path: Path) 
     assert stores.owners(f"file://{tmp_path}/fast disk/{IMAGE}") == ["fast"]
     assert stores.owners(f"memory://mem/{IMAGE}") == ["mem"]
     assert stores.owners("rbd://pool/image") == []
+
+
+@pytest.mark.parametrize("error", [ValueError("user:secret@host"), ImportError("no SDK"), RuntimeError("a driver's bug")])
+def test_whatever_keeps_a_store_from_being_built_does_not_hide_the_owner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(*args: Any, **options: Any) -> MemoryStore:
+        raise error
+
+    monkeypatch.setattr(MemoryStore, "from_options", fail)
+    stores = Stores({"bad": StoreConfig(type="memory"), "fast": StoreConfig(type="file", options={"path": str(tmp_path)})})
+    assert stores.owners(f"file://{tmp_path}/{IMAGE}") == ["fast"]
+
+
+def test_a_bare_value_error_does_not_leave_build(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It becomes a refusal that names the store, and without its words, which may quote a secret."""
+
+    def fail(*args: Any, **options: Any) -> MemoryStore:
+        raise ValueError("bad netloc 'user:secret@host'")
+
+    monkeypatch.setattr(MemoryStore, "from_options", fail)
+    with pytest.raises(InvalidRequest, match="mine") as caught:
+        build("mine", StoreConfig(type="memory"))
+    assert "secret" not in str(caught.value)
 
 
 def test_a_url_is_a_store(stores: Stores, tmp_path: Path) -> None:
