@@ -74,9 +74,10 @@ class FileWriter(Writer):
                 raise StoreError(self._store_id, "the writer has ended")
             if os.path.lexists(self._final):
                 raise Duplicate(self._store_id, f"{self._final} is there already")
+            mode = 0o666 if self._mode is None else self._mode & 0o600  # until it is complete nobody else may read it
             self._created = True
             try:
-                fd = os.open(self._temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+                fd = os.open(self._temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
             except OSError as error:
                 self._created = error.errno not in NOT_CREATED
                 raise

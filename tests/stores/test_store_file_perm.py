@@ -63,3 +63,31 @@ def test_what_is_not_fit_is_refused(written: str) -> None:
 def test_the_refusal_shows_how_to_write_it() -> None:
     with pytest.raises(InvalidRequest, match="'640'"):
         FileStore("mine", "/srv/images", file_perm=0o640)
+
+
+@pytest.mark.parametrize("file_perm", ["600", "666"])
+def test_nobody_else_reads_an_image_that_is_being_written(tmp_path: Path, file_perm: str) -> None:
+    """Who may read it is decided when it is complete; a umask may be wider than that."""
+    os.umask(0)
+    store = FileStore("files", tmp_path, file_perm=file_perm)
+
+    async def scenario() -> None:
+        writer = await store.open_writer(IMAGE, 3)
+        temporary = Path(writer.trace.removeprefix("file://"))
+        assert mode_of(temporary) == 0o600
+        writer.write(memoryview(b"abc"))
+        await writer.flush(3)
+        assert mode_of(temporary) == int(file_perm, 8)
+        await writer.abort()
+
+    run(scenario())
+
+
+def test_without_file_perm_the_umask_decides_from_the_beginning(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        writer = await FileStore("files", tmp_path).open_writer(IMAGE, 3)
+        temporary = Path(writer.trace.removeprefix("file://"))
+        assert mode_of(temporary) == 0o640
+        await writer.abort()
+
+    run(scenario())
