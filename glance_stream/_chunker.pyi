@@ -79,9 +79,6 @@ class Lane:
     def position(self) -> int:
         """Bytes this lane has let go."""
     @property
-    def busy_for(self) -> float:
-        """Seconds the lane has held its present slot; 0.0 while it waits for one."""
-    @property
     def detached(self) -> bool: ...
     def take(self) -> Slot | None:
         """Wait for the next slot; None at the end of a complete stream. Raises LaneStopped."""

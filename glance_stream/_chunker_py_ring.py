@@ -10,7 +10,6 @@ import os
 import select
 import stat
 import threading
-import time
 import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -221,7 +220,6 @@ class Lane:
         self._changed = ring._changed
         self._cursor = 0  # slots let go
         self._position = 0
-        self._busy_since: float | None = None
         self._detached = False
         self._held: Slot | None = None
         ring._add(self)
@@ -230,11 +228,6 @@ class Lane:
     def position(self) -> int:
         with self._changed:
             return self._position
-
-    @property
-    def busy_for(self) -> float:
-        with self._changed:
-            return 0.0 if self._busy_since is None else time.monotonic() - self._busy_since
 
     @property
     def detached(self) -> bool:
@@ -251,7 +244,6 @@ class Lane:
             if self._cursor == self._ring._head:
                 return None
             self._held = self._ring._slot(self._cursor)
-            self._busy_since = time.monotonic()
             return self._held
 
     def release(self) -> None:
@@ -261,7 +253,6 @@ class Lane:
         with self._changed:
             self._cursor += 1
             self._position += self._held.length
-            self._busy_since = None
             self._held = None
             self._changed.notify_all()
 

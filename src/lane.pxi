@@ -21,13 +21,6 @@ cdef class Lane:
         return position
 
     @property
-    def busy_for(self):
-        pthread_mutex_lock(&self.ring.mutex)
-        cdef double since = self.cell.busy_since
-        pthread_mutex_unlock(&self.ring.mutex)
-        return gs_now() - since if since else 0.0
-
-    @property
     def detached(self):
         pthread_mutex_lock(&self.ring.mutex)
         cdef bint live = self.cell.live

@@ -11,7 +11,6 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
-#include <time.h>
 #include <unistd.h>
 
 typedef struct { uint64_t low64, high64; } gs_xxh128;   /* XXH128_hash_t, a stable ABI since xxHash 0.8 */
@@ -28,12 +27,6 @@ typedef int (*gs_digest_final)(void *, unsigned char *, unsigned int *);
 #ifndef RWF_DONTCACHE
 #define RWF_DONTCACHE 0x00000080   /* Linux 6.14 */
 #endif
-
-static double gs_now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
 
 static int gs_get_flags(int fd) { return fcntl(fd, F_GETFL); }
 static int gs_set_flags(int fd, int flags) { return fcntl(fd, F_SETFL, flags); }

@@ -36,7 +36,6 @@ cdef extern from "posix.h":
     ctypedef int (*gs_digest_update)(void *, const void *, size_t) noexcept nogil
     ctypedef int (*gs_digest_final)(void *, unsigned char *, unsigned int *) noexcept nogil
 
-    double gs_now() noexcept nogil
     int gs_get_flags(int) noexcept nogil
     int gs_set_flags(int, int) noexcept nogil
     int gs_set_direct(int, int) noexcept nogil

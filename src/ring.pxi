@@ -26,7 +26,6 @@ cdef struct Cell:
     # One lane's place in the ring. Owned by the ring, so that lane and ring form no reference cycle.
     int64_t cursor       # slots let go
     int64_t position     # bytes let go
-    double busy_since    # monotonic seconds; 0 while waiting
     bint live
 
 
@@ -262,7 +261,6 @@ cdef class Ring:
         else:
             start[0] = self._slot_start(cell.cursor)
             head[0] = self.heads[cell.cursor % self.slots]
-            cell.busy_since = gs_now()
         pthread_mutex_unlock(&self.mutex)
         return got
 
@@ -270,7 +268,6 @@ cdef class Ring:
         pthread_mutex_lock(&self.mutex)
         cell.cursor += 1
         cell.position += length
-        cell.busy_since = 0
         pthread_cond_broadcast(&self.freed)
         pthread_mutex_unlock(&self.mutex)
 
@@ -324,9 +321,11 @@ cdef class Ring:
         head.offset = self.bytes_published
         head.length = length
         head.zero = _is_zero(start, length)
-        self._fingerprint(start, length, head.fingerprint)
+        cdef int failure = self._fingerprint(start, length, head.fingerprint)
+        if failure:
+            return failure
         pthread_mutex_lock(&self.mutex)
-        cdef int failure = self._note(head.fingerprint)
+        failure = self._note(head.fingerprint)
         if not failure:
             self.head += 1
             self.bytes_published += length
@@ -347,14 +346,14 @@ cdef class Ring:
         memcpy(self.marks + used, fingerprint, FINGERPRINT_SIZE)
         return 0
 
-    cdef void _fingerprint(self, const uint8_t *start, size_t length, uint8_t *to) noexcept nogil:
+    cdef int _fingerprint(self, const uint8_t *start, size_t length, uint8_t *to) noexcept nogil:
         cdef gs_xxh128 value
-        if xxh128 != NULL:
-            value = xxh128(start, length)
-            _store_big_endian(value.high64, to)
-            _store_big_endian(value.low64, to + 8)
-        else:
-            _fingerprint_python(start, length, to)
+        if xxh128 == NULL:
+            return _fingerprint_python(start, length, to)
+        value = xxh128(start, length)
+        _store_big_endian(value.high64, to)
+        _store_big_endian(value.low64, to + 8)
+        return 0
 
     cdef int _fill(self, int fd, const uint8_t *prefix, size_t prefix_length) noexcept nogil:
         """Publish prefix and fd to the end: 0, STOPPED, or an errno."""
@@ -412,7 +411,12 @@ cdef class Ring:
                 return -(errno + 1)
 
 
-cdef void _fingerprint_python(const uint8_t *start, size_t length, uint8_t *to) noexcept with gil:
-    """For an xxhash package that hides its C functions: one short visit to the interpreter a slot."""
-    cdef bytes digest = xxhash.xxh3_128_digest(<const uint8_t[:length]>start)
+cdef int _fingerprint_python(const uint8_t *start, size_t length, uint8_t *to) noexcept with gil:
+    """For an xxhash package that hides its C functions: one short visit to the interpreter a slot. 0 or ENOMEM."""
+    cdef bytes digest
+    try:
+        digest = xxhash.xxh3_128_digest(<const uint8_t[:length]>start)
+    except MemoryError:
+        return ENOMEM
     memcpy(to, PyBytes_AsString(digest), FINGERPRINT_SIZE)
+    return 0

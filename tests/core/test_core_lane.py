@@ -94,18 +94,6 @@ def test_position_is_what_was_let_go(ring, lane) -> None:
     assert lane.position == ring.slot_size + 3
 
 
-def test_busy_for_is_the_time_of_the_held_slot(ring, lane) -> None:
-    publish(ring)
-    assert lane.busy_for == 0.0
-    lane.take()
-    first = lane.busy_for
-    while (later := lane.busy_for) == first:
-        pass
-    assert 0.0 <= first < later
-    lane.release()
-    assert lane.busy_for == 0.0
-
-
 def test_fail_wakes_a_waiting_lane(core, ring, lane, start) -> None:
     take = start(lane.take)
     assert take.waits()
@@ -192,7 +180,6 @@ def test_iteration_releases_each_slot(ring, lane) -> None:
     ring.finish()
     seen = []
     for slot in lane:
-        assert lane.busy_for >= 0.0
         seen.append((slot.length, lane.position))
     assert seen == [(ring.slot_size, 0), (3, ring.slot_size)]
     assert lane.position == ring.slot_size + 3
