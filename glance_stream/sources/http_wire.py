@@ -131,6 +131,8 @@ class Wire:
     def _read_chunk(self, view: memoryview) -> int:
         assert self._response is not None
         piece = self._response.read1(len(view))
+        if len(piece) > len(view):
+            raise Broken("the server sent a chunk whose size makes no sense")
         view[: len(piece)] = piece
         return len(piece)
 

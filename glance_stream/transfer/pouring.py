@@ -48,7 +48,7 @@ class Pouring:
             await self._reap(done)
             await self._drop_stuck()
             self._check_size()
-            patience.check(self._intake.read, held_up=self._ring.finished or any(target.behind for target in self._targets.live))
+            patience.check(self._intake.read + self._ring.produced, held_up=self._ring.finished or any(target.behind for target in self._targets.live))
             tell()
 
     async def stop(self) -> None:
@@ -104,9 +104,9 @@ class _Patience:
         self._seen = -1
         self._since = time.monotonic()
 
-    def check(self, read: int, *, held_up: bool) -> None:
-        """Raises SourceError when the patience is used up."""
-        if read != self._seen or held_up:
-            self._seen, self._since = read, time.monotonic()
+    def check(self, moved: int, *, held_up: bool) -> None:
+        """``moved``: bytes read and bytes decoded, for a few bytes read may take long to decode. Raises SourceError."""
+        if moved != self._seen or held_up:
+            self._seen, self._since = moved, time.monotonic()
         elif time.monotonic() - self._since > self._seconds:
             raise SourceError(f"nothing came from the source for {self._seconds:g} s")

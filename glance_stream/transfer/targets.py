@@ -46,7 +46,9 @@ class Targets:
         finally:
             for task in tasks:
                 task.cancel()
-            await threads.to_its_end(asyncio.gather(*tasks, return_exceptions=True))
+            cancelled = await threads.to_its_end(asyncio.gather(*tasks, return_exceptions=True))
+        if cancelled:  # it came after the last step had ended
+            raise asyncio.CancelledError
 
     async def _attempt(self, target: Target, step: Step, then: Step | None) -> None:
         try:
