@@ -63,7 +63,6 @@ class StoreConfig(msgspec.Struct, frozen=True, kw_only=True):
     type: Annotated[str, msgspec.Meta(min_length=1)]
     description: str = ""
     read_only: bool = False
-    weight: int = 0
     options: Mapping[str, Any] = msgspec.field(default_factory=dict)
 
     def __repr__(self) -> str:
@@ -199,11 +198,23 @@ def _check_values(config: Config, stores: Mapping[str, StoreConfig], name: str) 
         )
     if config.transfer.slot_size % SLOT_ALIGNMENT or not 1 << 16 <= config.transfer.slot_size <= 1 << 30:
         raise InvalidRequest(f"{name}: transfer.slot_size: must be a multiple of 4 KiB from 64 KiB to 1 GiB")
+    _check_places(stores, name)
     algorithm = config.hashing_algorithm
     if algorithm not in hashlib.algorithms_available or algorithm.startswith("shake"):
         raise InvalidRequest(
             f"{name}: hashing_algorithm: {algorithm!r} is not available{_suggestion(algorithm, hashlib.algorithms_available)}"
         )
+
+
+def _check_places(stores: Mapping[str, StoreConfig], name: str) -> None:
+    """Two stores in one directory would meet in every image's name."""
+    seen: dict[str, str] = {}
+    for store_id, store in stores.items():
+        path = store.options.get("path")
+        if store.type == "file" and isinstance(path, str):
+            other = seen.setdefault(os.path.realpath(path), store_id)
+            if other != store_id:
+                raise InvalidRequest(f"{name}: stores {other!r} and {store_id!r} are in the same directory, {path}")
 
 
 def _catalogue(table: object, name: str, base: Path) -> CatalogueConfig:

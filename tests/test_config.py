@@ -26,7 +26,6 @@ store_timeout = 30
 [stores.fast]
 type = "file"
 path = "/srv/images"
-weight = 10
 thin = true
 [stores.mirror]
 type = "http"
@@ -66,9 +65,8 @@ def test_everything_that_is_written_is_read(write: Callable[[str], Path]) -> Non
     assert (found.transfer.slots, found.transfer.slot_size, found.transfer.store_timeout) == (4, 8 << 20, 30.0)
     assert list(found.stores) == ["fast", "mirror"]
     fast, mirror = found.stores["fast"], found.stores["mirror"]
-    assert (fast.type, fast.weight, fast.read_only, dict(fast.options)) == (
+    assert (fast.type, fast.read_only, dict(fast.options)) == (
         "file",
-        10,
         False,
         {"path": "/srv/images", "thin": True},
     )
@@ -163,7 +161,7 @@ def test_the_first_store_is_the_default(write: Callable[[str], Path]) -> None:
         ("[stores.a]\npath = '/x'", "stores.a: missing: add type = ..."),
         ("[stores.a]\ntype = 3", "stores.a.type: expected str, got int"),
         ("[stores.a]\ntype = ''", "stores.a.type: expected str of length >= 1"),
-        (STORE + "weight = 'heavy'", "stores.a.weight: expected int, got str"),
+        (STORE + "description = 3", "stores.a.description: expected str, got int"),
         (STORE + "read_only = 'yes'", "stores.a.read_only: expected bool, got str"),
         (STORE + "path = '$NO_SUCH/x'", "stores.a.path: environment variable NO_SUCH is not set"),
         (STORE + "path = '${NO_SUCH}/x'", "stores.a.path: environment variable NO_SUCH is not set"),
@@ -291,3 +289,13 @@ def test_a_configuration_cannot_be_changed() -> None:
     found: Config = load()
     with pytest.raises(AttributeError):
         found.default_store = "other"  # type: ignore[misc]
+
+
+def test_two_stores_in_one_directory_are_refused(tmp_path: Path) -> None:
+    """Also through a symbolic link: each image's name would be taken twice."""
+    (tmp_path / "one").mkdir()
+    (tmp_path / "link").symlink_to("one")
+    for path in ("one", "./one/", "link"):
+        (tmp_path / "c.toml").write_text(f'[stores.a]\ntype = "file"\npath = "one"\n[stores.b]\ntype = "file"\npath = "{path}"\n')
+        with pytest.raises(InvalidRequest, match="'a' and 'b' are in the same directory"):
+            load(tmp_path / "c.toml")
