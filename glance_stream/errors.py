@@ -86,7 +86,7 @@ class DecodeError(GlanceStreamError):
 
 
 class FormatRejected(GlanceStreamError):
-    """The content is of a kind that must not be stored (nested compression, unsafe disk format)."""
+    """The content is of a kind that must not be stored: compressed data inside compressed data."""
 
 
 class EmptyImage(GlanceStreamError):

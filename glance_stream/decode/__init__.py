@@ -1,7 +1,6 @@
 """Decoding of compressed images while they stream: what it is, whether it may be decoded, and the decoder for it.
 
-head, reader = read_head(reader)
-name = choose("auto", head)
+name = choose("auto", head)  # head: the first SNIFF_SIZE bytes
 if name is not None:
     decoder = open_decoder(name, reader)
 """
@@ -11,7 +10,7 @@ from __future__ import annotations
 from glance_stream.decode.base import CompressedReader, DecodeLimits, Decoder
 from glance_stream.decode.formats import FORMATS, decoder_class
 from glance_stream.decode.limits import Counted, Limited, Unnested
-from glance_stream.decode.sniff import SNIFF_SIZE, Sniffed, read_head, sniff
+from glance_stream.decode.sniff import SNIFF_SIZE, Sniffed, sniff
 from glance_stream.errors import InvalidRequest
 
 __all__ = [
@@ -23,7 +22,6 @@ __all__ = [
     "Sniffed",
     "choose",
     "open_decoder",
-    "read_head",
     "sniff",
 ]
 

@@ -16,7 +16,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from glance_stream.decode import lha_header, zip_records, zstd_frames
-from glance_stream.decode.base import CompressedReader
 from glance_stream.decode.intake import Intake
 from glance_stream.errors import DecodeError, LimitExceeded
 
@@ -53,23 +52,6 @@ def sniff(head: bytes) -> Sniffed:
             valid = is_valid(body)
             return Sniffed(format=name) if valid else Sniffed(resembles=name)
     return Sniffed()
-
-
-def read_head(reader: CompressedReader) -> tuple[bytes, CompressedReader]:
-    """What :func:`sniff` wants, and a reader that gives it once more before the rest."""
-    head = bytearray()
-    while len(head) < SNIFF_SIZE and (piece := reader.read(SNIFF_SIZE - len(head))):
-        head += piece
-    return bytes(head), _Again(bytes(head), reader)
-
-
-class _Again:
-    def __init__(self, head: bytes, reader: CompressedReader) -> None:
-        self._head = io.BytesIO(head)
-        self._reader = reader
-
-    def read(self, size: int = -1, /) -> bytes:
-        return self._head.read(size) or self._reader.read(size)
 
 
 def _after_skippable(head: bytes) -> bytes:

@@ -11,7 +11,7 @@ from decode_samples import TEXT, Pieces, compress, drain, image, lha_header, lha
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from glance_stream.decode import FORMATS, SNIFF_SIZE, Sniffed, open_decoder, read_head, sniff
+from glance_stream.decode import FORMATS, SNIFF_SIZE, Sniffed, open_decoder, sniff
 from glance_stream.errors import DecodeError
 
 # The start of GRUB's boot.img: a jump over the parameter block, then code.
@@ -141,13 +141,3 @@ def test_lha_header_is_checked_to_the_last_bit(level: int) -> None:
 @pytest.mark.parametrize("method", [b"-lh8-", b"-lhz-", b"-pm2-", b"-lh5+"])
 def test_lha_methods_that_are_not(method: bytes) -> None:
     assert sniff(lha_of(TEXT, method)).format is None
-
-
-def test_read_head_and_read_again() -> None:
-    data = image(3 * SNIFF_SIZE)
-    for pieces in ([1 << 20], [1000, 1], [SNIFF_SIZE]):
-        head, reader = read_head(Pieces(data, pieces))
-        assert head == data[:SNIFF_SIZE]
-        assert b"".join(iter(lambda reader=reader: reader.read(999), b"")) == data
-    head, reader = read_head(io.BytesIO(b"short"))
-    assert (head, reader.read(2), reader.read(9), reader.read(9)) == (b"short", b"sh", b"ort", b"")
