@@ -48,6 +48,7 @@ async def _show(site: Site, text: str) -> Result:
 
 def _fields(image: Image, failures: list[Failure], holder: Task | None) -> dict[str, object]:
     from glance_stream.cli.results import image_fields
+    from glance_stream.config import mask_password
 
     return {
         **image_fields(image),
@@ -57,7 +58,9 @@ def _fields(image: Image, failures: list[Failure], holder: Task | None) -> dict[
         "created_at": _moment(image.created_at),
         "updated_at": _moment(image.updated_at),
         "properties": dict(image.properties),
-        "locations": [{"store": one.store_id, "url": one.url, "metadata": dict(one.metadata)} for one in image.locations],
+        "locations": [
+            {"store": one.store_id, "url": mask_password(one.url), "metadata": dict(one.metadata)} for one in image.locations
+        ],
         "failed": {one.store_id: {"error": one.error, "message": one.message, "at": _moment(one.at)} for one in failures},
         "locked_by": None if holder is None else _task(holder),
     }
@@ -77,6 +80,7 @@ def _task(holder: Task) -> dict[str, object]:
 
 def _lines(image: Image, failures: list[Failure], holder: Task | None) -> list[str]:
     from glance_stream.cli.results import image_lines
+    from glance_stream.config import mask_password
 
     facts = {
         "formats": f"disk {image.disk_format}, container {image.container_format}",
@@ -89,7 +93,7 @@ def _lines(image: Image, failures: list[Failure], holder: Task | None) -> list[s
         f"image {image.image_id} ({image.status})",
         *image_lines(image),
         *(f"  {name:<11} {value}" for name, value in facts.items() if value),
-        *(f"  location    {one.store_id}: {one.url}" for one in image.locations),
+        *(f"  location    {one.store_id}: {mask_password(one.url)}" for one in image.locations),
         *(f"  property    {name}={value}" for name, value in sorted(image.properties.items())),
         *(f"  failed      {one.store_id}: {one.error}: {one.message}" for one in failures),
     ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from glance_stream.errors import GlanceStreamError, InvalidRequest, StoreDenied, StoreReadOnly, StoreTimeout
 from glance_stream.importing.site import Site
@@ -20,8 +21,16 @@ LOG = logging.getLogger(__name__)
 OPEN_SECONDS = 30.0
 
 
-async def choose_stores(site: Site, stores: Sequence[str] | None, all_stores: bool) -> list[str]:
-    """Ids of the stores to write to. Raises InvalidRequest."""
+@dataclass(frozen=True)
+class Chosen:
+    """Ids of the stores to write to, and what the user should know of the others."""
+
+    stores: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+
+async def choose_stores(site: Site, stores: Sequence[str] | None, all_stores: bool) -> Chosen:
+    """Raises InvalidRequest."""
     if not isinstance(all_stores, bool):
         raise InvalidRequest("all_stores must be boolean value only")
     if all_stores and stores is not None:
@@ -35,7 +44,7 @@ async def choose_stores(site: Site, stores: Sequence[str] | None, all_stores: bo
             raise InvalidRequest(f"store {store.store_id!r} is read-only")
     if len({store.store_id for store in chosen}) != len(chosen):
         raise InvalidRequest("a store is named twice")
-    return [store.store_id for store in chosen]
+    return Chosen(tuple(store.store_id for store in chosen))
 
 
 def _listed(stores: Sequence[str]) -> Sequence[str]:
@@ -46,30 +55,31 @@ def _listed(stores: Sequence[str]) -> Sequence[str]:
     return stores
 
 
-async def _writable(site: Site) -> list[str]:
+async def _writable(site: Site) -> Chosen:
     """All stores but those that can't be written to. One that is merely down is still meant, and then fails (bug 1881958)."""
     ids = list(site.stores)
-    meant = await asyncio.gather(*(_is_meant(site, store_id) for store_id in ids))
-    chosen = [store_id for store_id, wanted in zip(ids, meant, strict=True) if wanted]
+    refusals = await asyncio.gather(*(_refusal(site, store_id) for store_id in ids))
+    chosen = tuple(store_id for store_id, refusal in zip(ids, refusals, strict=True) if refusal is None)
     if not chosen:
         raise InvalidRequest("no store can be written to")
-    return chosen
+    return Chosen(chosen, tuple(f"left out of all stores: {refusal}" for refusal in refusals if refusal))
 
 
-async def _is_meant(site: Site, store_id: str) -> bool:
+async def _refusal(site: Site, store_id: str) -> str | None:
+    """Why the store is not one of all stores: '' if it is read-only by its nature, None if it is one of them."""
     try:
         store = site.store(store_id)
         if store.traits.read_only:
-            return False
+            return ""
         await open_store(store)
     except (StoreDenied, StoreReadOnly) as error:
         LOG.warning("left out of all stores: %s", error)
-        return False
+        return str(error)
     except InvalidRequest:
         raise  # a store that is configured wrongly is a mistake to be mended, not to be passed over
     except GlanceStreamError as error:
         LOG.warning("%s", error)
-    return True
+    return None
 
 
 async def open_store(store: Store) -> None:

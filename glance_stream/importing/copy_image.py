@@ -20,6 +20,7 @@ from glance_stream.errors import (
     StoreError,
 )
 from glance_stream.importing.choosing import choose_stores
+from glance_stream.importing.heartbeat import Heartbeat
 from glance_stream.importing.outcome import Outcome
 from glance_stream.importing.recording import CatalogueRecorder
 from glance_stream.importing.site import Site
@@ -27,6 +28,8 @@ from glance_stream.model import Image, Location, Status
 from glance_stream.transfer import Expectation, Observer, Transferred, TransferRequest, transfer
 
 LOG = logging.getLogger(__name__)
+
+NOTHING_TO_DO = "every store has the image already"
 
 # What speaks against the location that is read and not against the stores written to.
 BAD_SOURCE = (SourceError, DigestMismatch, EmptyImage, LimitExceeded, StoreError)
@@ -54,15 +57,17 @@ async def copy_image(
         raise InvalidRequest("name the stores to copy to, or all stores")
     image = await site.image(image_id)
     chosen = await choose_stores(site, stores, all_stores)
-    targets = _targets(image, chosen, all_stores)
-    sources = _sources(site, image, source_store)
-    if not targets:
-        return Outcome(image, notes=("every store has the image already",))
+    if not _targets(image, chosen.stores, all_stores):
+        return Outcome(image, notes=(*chosen.notes, NOTHING_TO_DO))
+    _sources(site, image, source_store)  # refused before the lock is taken
     async with site.locked(image_id, Operation.COPY) as task:
         image = await site.image(image_id)  # as it is now that nobody else may change it
-        targets = _targets(image, targets, all_stores)
+        targets = _targets(image, chosen.stores, all_stores)
+        if not targets:
+            return Outcome(image, notes=(*chosen.notes, NOTHING_TO_DO))
+        sources = _sources(site, image, source_store)
         done, notes = await _copy(site, task, image, targets, sources, not all_stores_must_succeed, observer)
-    return Outcome(await site.image(image_id), done.failures, done.leftovers, notes)
+    return Outcome(await site.image(image_id), done.failures, done.leftovers, chosen.notes + notes)
 
 
 def _targets(image: Image, chosen: Sequence[str], all_stores: bool) -> list[str]:
@@ -97,8 +102,9 @@ async def _copy(
     observer: Observer | None,
 ) -> tuple[Transferred, tuple[str, ...]]:
     recorder = CatalogueRecorder(site.catalogue, task, best_effort=best_effort)
+    heartbeat = Heartbeat(site.catalogue, task, observer)
     async with recorder.operation(targets, importing=False):
-        return await _from_first_good(site, image, targets, sources, best_effort, recorder, observer)
+        return await _from_first_good(site, image, targets, sources, best_effort, recorder, heartbeat)
 
 
 async def _from_first_good(

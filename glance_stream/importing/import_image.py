@@ -12,6 +12,7 @@ from glance_stream.chunker import DigestRefused, require_digest
 from glance_stream.decode import choose
 from glance_stream.errors import ImageNotFound, InvalidRequest
 from glance_stream.importing.choosing import choose_stores
+from glance_stream.importing.heartbeat import Heartbeat
 from glance_stream.importing.outcome import Outcome
 from glance_stream.importing.recording import CatalogueRecorder
 from glance_stream.importing.site import Site
@@ -19,10 +20,17 @@ from glance_stream.model import CONTAINER_FORMATS, DISK_FORMATS, Image, Status
 from glance_stream.sources.base import Source
 from glance_stream.transfer import Expectation, Observer, Transferred, TransferRequest, transfer
 
+# Of an image created by its import; Glance has none, but here there is no earlier step that could have set them.
+DEFAULT_DISK_FORMAT = "raw"
+DEFAULT_CONTAINER_FORMAT = "bare"
+
 
 @dataclass(frozen=True)
 class ImportRequest:
     """What to import and how. An image that is not in the catalogue is created; one that is must be queued.
+
+    name / disk_format / container_format / properties: of a record that is created (raw and bare unless said); for one that
+    exists they may be left out and must agree with it.
 
     stores / all_stores / all_stores_must_succeed: as in Glance; neither of the first two means the default store. hash_algo:
     of the multihash, the site's by default. For the other fields see :class:`glance_stream.transfer.TransferRequest`.
@@ -31,8 +39,8 @@ class ImportRequest:
     source: Source
     image_id: str | None = None
     name: str | None = None
-    disk_format: str | None = "raw"
-    container_format: str | None = "bare"
+    disk_format: str | None = None
+    container_format: str | None = None
     properties: Mapping[str, str] = field(default_factory=dict)
     stores: Sequence[str] | None = None
     all_stores: bool = False
@@ -52,17 +60,17 @@ async def import_image(site: Site, request: ImportRequest, observer: Observer | 
     everything was undone. The record of an image created here stays, queued and with the reasons, unless the request was bad.
     """
     check(request)
-    stores = await choose_stores(site, request.stores, request.all_stores)
+    chosen = await choose_stores(site, request.stores, request.all_stores)
     image, created = await _image(site, request)
     try:
         async with site.locked(image.image_id, Operation.IMPORT) as task:
-            done = await _import(site, task, image, stores, request, observer)
+            done = await _import(site, task, image, chosen.stores, request, observer)
     except InvalidRequest:
         if created:
             await threads.call(site.catalogue.delete_image, image.image_id)
         raise
     notes = (f"decompressed from {done.verified.decompressed}",) if done.verified.decompressed else ()
-    return Outcome(await site.image(image.image_id), done.failures, done.leftovers, notes)
+    return Outcome(await site.image(image.image_id), done.failures, done.leftovers, chosen.notes + notes)
 
 
 def check(request: ImportRequest) -> None:
@@ -86,9 +94,7 @@ def _check_algorithm(name: str) -> None:
 
 
 def _check_format(name: str, value: str | None, known: Sequence[str]) -> None:
-    if not value:
-        raise InvalidRequest(f"{name} must be set before an import")
-    if value not in known:
+    if value is not None and value not in known:
         raise InvalidRequest(f"unknown {name} {value!r}; known are {', '.join(known)}")
 
 
@@ -115,8 +121,8 @@ async def _created(site: Site, request: ImportRequest, image_id: str) -> Image:
         site.catalogue.create_image,
         image_id,
         name=request.name,
-        disk_format=request.disk_format,
-        container_format=request.container_format,
+        disk_format=request.disk_format or DEFAULT_DISK_FORMAT,
+        container_format=request.container_format or DEFAULT_CONTAINER_FORMAT,
         properties=request.properties,
     )
 
@@ -129,7 +135,20 @@ async def _existing(site: Site, image_id: str, request: ImportRequest) -> Image:
         if not value:
             raise InvalidRequest(f"image {image_id}: {name} must be set before an import")
     _check_algorithm(_hash_algo(site, image, request))
+    _check_agrees(image, request)
     return image
+
+
+def _check_agrees(image: Image, request: ImportRequest) -> None:
+    """What is said of an image that has a record already must be what the record says: it is not changed on the way."""
+    said = {"name": request.name, "disk_format": request.disk_format, "container_format": request.container_format}
+    recorded = {name: getattr(image, name) for name in said} | dict(image.properties)
+    for name, value in {**said, **request.properties}.items():
+        if value is not None and value != recorded.get(name):
+            raise InvalidRequest(
+                f"image {image.image_id} has {name} {recorded.get(name)!r} on record, not {value!r}; leave it out, or delete the "
+                "record and import anew"
+            )
 
 
 def _hash_algo(site: Site, image: Image, request: ImportRequest) -> str:
@@ -158,5 +177,5 @@ async def _import(
                 limits=site.limits,
             ),
             recorder,
-            observer,
+            Heartbeat(site.catalogue, task, observer),
         )

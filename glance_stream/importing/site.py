@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from glance_stream import threads
 from glance_stream.catalogue import Catalogue, Operation, Task
-from glance_stream.config import Config
+from glance_stream.config import Config, mask_password
 from glance_stream.decode.base import DecodeLimits
 from glance_stream.errors import CatalogueError, GlanceStreamError, InvalidRequest
 from glance_stream.model import DEFAULT_HASH_ALGO, Image, Location
@@ -77,12 +77,16 @@ class Site:
         owners = self.stores.owners(location.url)
         if len(owners) != 1:
             if not location.store_id:
-                LOG.warning("image %s: %s is in %s of this site's stores", image_id, location.url, len(owners) or "none")
+                LOG.warning(
+                    "image %s: %s is in %s of this site's stores", image_id, mask_password(location.url), len(owners) or "none"
+                )
             return location
         try:
             await threads.call(self.catalogue.resolve_location, image_id, location.url, owners[0], location.store_id)
         except CatalogueError as error:  # who may only read still reads
-            LOG.warning("image %s: that %s is in store %r can't be saved: %s", image_id, location.url, owners[0], error)
+            LOG.warning(
+                "image %s: that %s is in store %r can't be saved: %s", image_id, mask_password(location.url), owners[0], error
+            )
         return replace(location, store_id=owners[0])
 
     def _is_known(self, location: Location) -> bool:

@@ -18,7 +18,7 @@ import pytest
 from importing_words import House, assert_holds, assert_settled, content
 
 from glance_stream.chunker import DigestLane, DigestRefused
-from glance_stream.errors import DigestMismatch
+from glance_stream.errors import DigestMismatch, InvalidRequest
 from glance_stream.transfer import Expectation, engine
 
 DATA = content()
@@ -134,10 +134,16 @@ def test_ac34_container_format_compressed_keeps_the_compressed_bytes(house: Hous
         assert (image.size, image.os_hash_value) == (len(packed), hashlib.sha512(packed).hexdigest())
 
 
-def test_the_container_format_on_record_decides(house: House) -> None:
-    """Not that of the request, which describes only a record that it creates."""
+@pytest.mark.parametrize(
+    "said", [{"container_format": "compressed"}, {"disk_format": "iso"}, {"name": "other"}, {"properties": {"os": "hurd"}}], ids=str
+)
+def test_what_is_said_of_an_image_on_record_must_agree_with_it(house: House, said: dict[str, Any]) -> None:
+    """Or the import would go on with something else than was asked for."""
     earlier = house.queued(container_format="bare")
-    house.import_(gzip.compress(DATA), image_id=earlier.image_id, container_format="compressed")
+    with pytest.raises(InvalidRequest, match="on record"):
+        house.import_(gzip.compress(DATA), image_id=earlier.image_id, **said)
+    assert house.files() == []
+    house.import_(gzip.compress(DATA), image_id=earlier.image_id, name="jammy", disk_format="raw", properties={"os": "ubuntu"})
     assert house.object("a", earlier.image_id) == DATA
 
 

@@ -115,3 +115,17 @@ def test_ac17_a_store_that_was_renamed_is_found_again(house: House) -> None:
     engine.dispose()
     assert run(house.site.image(image.image_id)).stores == ("a",)
     assert house.image(image.image_id).stores == ("a",)
+
+
+def test_what_a_legacy_location_holds_is_not_told(house: House, caplog: pytest.LogCaptureFixture) -> None:
+    """Invariant 11: old Glance locations have credentials in their URLs."""
+    image = house.active(DATA, "a")
+    engine = create_engine(f"sqlite:///{house.root}/catalogue.db")
+    with engine.begin() as connection:
+        values = {"id": image.image_id, "url": "s3://AKIAEXAMPLE:TOPSECRET@s3.example/bucket/x?sig=SIGNED"}
+        connection.execute(text("UPDATE image_locations SET store_id = '', url = :url WHERE image_id = :id"), values)
+    engine.dispose()
+    run(house.site.image(image.image_id))
+    assert "s3.example" in caplog.text
+    assert "TOPSECRET" not in caplog.text
+    assert "SIGNED" not in caplog.text

@@ -67,7 +67,7 @@ BAD_IMPORTS: list[dict[str, Any]] = [
     {"expected_compressed": [Expectation("crc32", "00")]},
     {"decompress": "rar"},
     {"decompress": ""},
-    {"disk_format": None},
+    {"disk_format": ""},
     {"disk_format": "floppy"},
     {"container_format": ""},
     {"container_format": "box"},
