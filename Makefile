@@ -12,7 +12,7 @@ help:           ## this list
 	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
 
 demo: $(STAMP)  ## set up, then import a compressed image into three file stores and verify it (SOURCE=/your/image)
-	@$(BIN)/python docs/demo.py $(BIN)/glance-stream $(WORK) $(SOURCE)
+	@$(BIN)/python docs/demo.py $(BIN)/glance-stream $(WORK) $(if $(SOURCE),"$(SOURCE)")
 
 build: $(STAMP) ## set up the virtual environment with the package, compiled, in it
 

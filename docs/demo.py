@@ -6,6 +6,7 @@ Usage: demo.py GLANCE_STREAM WORK_DIRECTORY [IMAGE]
 from __future__ import annotations
 
 import gzip
+import os
 import random
 import subprocess
 import sys
@@ -47,12 +48,13 @@ def main(program: str, work: str, image: str | None = None) -> int:
         image = str(directory / "image.raw.gz")
         make_image(Path(image))
     command = [program, "--config", str(directory / "site.toml")]
-    for arguments in (["import", image, "--all-stores", "--name", "demo"], ["list"]):
-        print("$", "glance-stream", "--config", directory / "site.toml", *arguments, flush=True)
+    name = f"demo-{os.getpid()}"  # names need not be unique, but two of one name are asked about
+    for arguments in (["import", image, "--all-stores", "--name", name], ["verify", name], ["list"]):
+        print("$", *command, *arguments, flush=True)
         done = subprocess.run([*command, *arguments], check=False)
         if done.returncode:
             return done.returncode
-    print(f"\nThe stores are directories in {directory}/stores; 'glance-stream --help' tells the rest.")
+    print(f"\nThe stores are directories in {directory}/stores; '{program} --help' tells the rest.")
     return 0
 
 
