@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable
 
 from glance_stream.errors import InvalidRequest, SourceError
 from glance_stream.sources.base import Source, SourceInfo
@@ -30,18 +31,18 @@ class PathSource(Source):
     def open(self) -> SourceInfo:
         self.close()
         try:
-            _require_readable_kind(os.stat(self.path).st_mode)
-            # Not blocking: the open of a FIFO would wait for its writer, where interrupt() can't reach it.
-            fd = self._fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
-            _require_readable_kind(os.fstat(fd).st_mode)  # it may have been replaced between the two calls
-            os.set_blocking(fd, True)
-            self._inner = PipeSource(fd, self.name)
+            self._fd = self._open_descriptor()
+            self._inner = PipeSource(self._fd, self.name)
             if self._interrupted:
                 self._inner.interrupt()
             return self._inner.open()
         except (OSError, ValueError) as error:
             self.close()
             raise InvalidRequest(f"can't open {self.name}: {_advice(error)}") from error
+
+    def _open_descriptor(self) -> int:
+        """Raises OSError, ValueError. A subclass may be stricter, and has errors of its own."""
+        return open_for_reading(self.path, _require_readable_kind)
 
     def readinto(self, view: memoryview) -> int:
         return self._opened().readinto(view)
@@ -71,8 +72,25 @@ class PathSource(Source):
         return self._inner
 
 
+def open_for_reading(path: str, require_kind: Callable[[int], None], *, follow_symlinks: bool = True) -> int:
+    """A blocking descriptor of what ``require_kind``, given its mode, does not refuse.
+
+    That is asked before the open too: merely opening some character devices (a watchdog, a tape) acts on them.
+    """
+    require_kind(os.stat(path, follow_symlinks=follow_symlinks).st_mode)
+    # Not blocking: the open of a FIFO would wait for its writer, where interrupt() can't reach it.
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY | (0 if follow_symlinks else os.O_NOFOLLOW)
+    fd = os.open(path, flags)
+    try:
+        require_kind(os.fstat(fd).st_mode)  # it may have been replaced between the two calls
+        os.set_blocking(fd, True)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
 def _require_readable_kind(mode: int) -> None:
-    """Before the open too: merely opening some character devices (a watchdog, a tape) acts on them."""
     if stat.S_ISDIR(mode):
         raise IsADirectoryError
     if not (has_size(mode) or stat.S_ISFIFO(mode)):

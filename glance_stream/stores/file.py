@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+from functools import partial
 from pathlib import Path
 
 import aiofiles.os
@@ -16,13 +17,20 @@ from glance_stream import threads
 from glance_stream.errors import InvalidRequest, NotFound, StoreDenied, StoreError, StoreFull, StoreReadOnly, StoreUnavailable
 from glance_stream.model import Location
 from glance_stream.sources.base import Source, SourceInfo
-from glance_stream.sources.path import PathSource
+from glance_stream.sources.path import PathSource, open_for_reading
 from glance_stream.stores.base import SAFE_NAME, ObjectStat, Store, Traits, Writer, require_safe_name
-from glance_stream.stores.file_system import mapped, path_of_url, remove_if_there, sync_directory
+from glance_stream.stores.file_system import (
+    look_at,
+    mapped,
+    mapped_for,
+    path_of_url,
+    remove_if_there,
+    require_regular,
+    sync_directory,
+)
 from glance_stream.stores.file_writer import TEMPORARY_NAME, FileWriter
 
 access = aiofiles.os.wrap(os.access)
-lexists = aiofiles.os.wrap(os.path.lexists)
 statvfs = aiofiles.os.wrap(os.statvfs)
 
 
@@ -108,18 +116,19 @@ class FileStore(Store):
         return StoredFile(self.store_id, self._path_of(location))
 
     async def stat(self, location: Location) -> ObjectStat:
-        path = self._path_of(location)
-        with mapped(self.store_id, missing=path):
-            found = await aiofiles.os.stat(path, executor=threads.THREADS)
+        found = await threads.call(look_at, self.store_id, self._path_of(location))
         return ObjectStat(size=found.st_size)
 
     async def delete(self, location: Location) -> None:
         if self.traits.read_only:
             raise StoreReadOnly(self.store_id, "the store is read-only")
-        path = self._path_of(location)
-        with mapped(self.store_id, missing=path):
-            await aiofiles.os.unlink(path, executor=threads.THREADS)
-            await threads.call(sync_directory, self.path)
+        await threads.call(self._delete, self._path_of(location))
+
+    def _delete(self, path: Path) -> None:
+        look_at(self.store_id, path)  # what is no image is not ours to remove
+        with mapped_for(self.store_id, path):
+            path.unlink()
+            sync_directory(path.parent)
 
     async def discard(self, trace: str) -> None:
         path = path_of_url(trace)
@@ -130,9 +139,11 @@ class FileStore(Store):
 
     async def find(self, image_id: str) -> Location | None:
         path = self._final(image_id)
-        with mapped(self.store_id):
-            found = await lexists(path, executor=threads.THREADS)
-        return Location(f"file://{path}", self.store_id) if found else None
+        try:
+            await threads.call(look_at, self.store_id, path)
+        except NotFound:
+            return None
+        return Location(f"file://{path}", self.store_id)
 
     def owns(self, url: str) -> bool:
         path = path_of_url(url)
@@ -155,11 +166,14 @@ class StoredFile(PathSource):
     def __init__(self, store_id: str, path: Path) -> None:
         super().__init__(path)
         self._store_id = store_id
+        self._path = path
 
     def open(self) -> SourceInfo:
         try:
             return super().open()
-        except InvalidRequest as error:
-            if not os.path.lexists(self.path):
-                raise NotFound(self._store_id, f"{self.path} is not there") from error
+        except InvalidRequest as error:  # it was opened, and then failed
             raise StoreUnavailable(self._store_id, str(error)) from error
+
+    def _open_descriptor(self) -> int:
+        with mapped_for(self._store_id, self._path):
+            return open_for_reading(self.path, partial(require_regular, self._store_id, self._path), follow_symlinks=False)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from glance_stream.errors import Duplicate, NotFound, StoreDenied, StoreFull, StoreUnavailable
+from glance_stream.errors import Duplicate, NotFound, StoreDenied, StoreError, StoreFull, StoreUnavailable
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
@@ -17,8 +18,8 @@ NOT_CREATED = DENIED | NOT_THERE | {errno.EEXIST}  # after these an O_EXCL creat
 
 
 @contextmanager
-def mapped(store_id: str, *, missing: Path | None = None) -> Iterator[None]:
-    """The edge where the operating system's errors become ours. ``missing``: a path whose absence is NotFound."""
+def mapped(store_id: str) -> Iterator[None]:
+    """The edge where the operating system's errors become ours."""
     try:
         yield
     except OSError as error:
@@ -29,9 +30,31 @@ def mapped(store_id: str, *, missing: Path | None = None) -> Iterator[None]:
             raise StoreDenied(store_id, reason) from error
         if error.errno == errno.EEXIST:
             raise Duplicate(store_id, reason) from error
-        if error.errno == errno.ENOENT and missing is not None:
-            raise NotFound(store_id, f"{missing} is not there") from error
         raise StoreUnavailable(store_id, reason) from error
+
+
+@contextmanager
+def mapped_for(store_id: str, path: Path) -> Iterator[None]:
+    """`mapped`, for what is asked of the image at ``path``, whose absence is NotFound."""
+    with mapped(store_id):
+        try:
+            yield
+        except FileNotFoundError as error:
+            raise NotFound(store_id, f"{path} is not there") from error
+
+
+def look_at(store_id: str, path: Path) -> os.stat_result:
+    """The facts of an image's file. Raises NotFound, StoreError."""
+    with mapped_for(store_id, path):
+        found = os.lstat(path)
+    require_regular(store_id, path, found.st_mode)
+    return found
+
+
+def require_regular(store_id: str, path: Path, mode: int) -> None:
+    """A symlink could lead to any file of the host, and a FIFO never ends: nothing of ours has such a thing for an image."""
+    if not stat.S_ISREG(mode):
+        raise StoreError(store_id, f"{path} is not a regular file")
 
 
 def path_of_url(url: str) -> Path | None:
