@@ -58,7 +58,11 @@ def parse_file_perm(file_perm: int | str) -> int:
 
 
 class FileStore(Store):
-    """A directory on a local or network file system."""
+    """A directory on a local or network file system.
+
+    While the directory is not there, as when its file system is not mounted, the store is unavailable: no image is then known to be
+    missing. An empty mount point can't be told from an empty store.
+    """
 
     type = "file"
 

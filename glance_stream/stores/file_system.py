@@ -35,12 +35,18 @@ def mapped(store_id: str) -> Iterator[None]:
 
 @contextmanager
 def mapped_for(store_id: str, path: Path) -> Iterator[None]:
-    """`mapped`, for what is asked of the image at ``path``, whose absence is NotFound."""
+    """`mapped`, for what is asked of the image at ``path``. Only where its directory is there is the image known to be missing.
+
+    The directory of a file system that is not mounted may be there too, and empty. Nothing tells that from a store that has lost
+    its images; a store's directory had better be one below its mount point.
+    """
     with mapped(store_id):
         try:
             yield
         except FileNotFoundError as error:
-            raise NotFound(store_id, f"{path} is not there") from error
+            if is_directory(path.parent):
+                raise NotFound(store_id, f"{path} is not there") from error
+            raise StoreUnavailable(store_id, f"{path.parent} is not there: is it mounted?") from error
 
 
 def look_at(store_id: str, path: Path) -> os.stat_result:
@@ -55,6 +61,16 @@ def require_regular(store_id: str, path: Path, mode: int) -> None:
     """A symlink could lead to any file of the host, and a FIFO never ends: nothing of ours has such a thing for an image."""
     if not stat.S_ISREG(mode):
         raise StoreError(store_id, f"{path} is not a regular file")
+
+
+def is_directory(path: Path) -> bool:
+    """False only where that is known; unlike `Path.is_dir`, other errors are raised."""
+    try:
+        return stat.S_ISDIR(os.stat(path).st_mode)
+    except OSError as error:
+        if error.errno in NOT_THERE:
+            return False
+        raise
 
 
 def path_of_url(url: str) -> Path | None:

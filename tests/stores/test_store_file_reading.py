@@ -12,7 +12,7 @@ import pytest
 from faults.loop import run
 from subject import IMAGE, put, read_all
 
-from glance_stream.errors import StoreDenied, StoreError
+from glance_stream.errors import StoreDenied, StoreError, StoreUnavailable
 from glance_stream.model import Location
 from glance_stream.stores.file import FileStore
 
@@ -111,3 +111,32 @@ def raising(error: Exception) -> Callable[..., Any]:
         raise error
 
     return fail
+
+
+# -- a store that is not mounted --------------------------------------------------------------------------------------------------
+
+
+def unlinked(path: Path) -> None:
+    path.rename(path.with_name("moved"))
+
+
+def replaced(path: Path) -> None:
+    path.rename(path.with_name("moved"))
+    path.write_bytes(b"")
+
+
+@pytest.mark.parametrize("unmount", [unlinked, replaced])
+def test_where_the_store_is_not_there_no_image_is_known_to_be_missing(tmp_path: Path, unmount: Callable[[Path], None]) -> None:
+    """Told apart from an image that is gone: what is gone is forgotten by `delete`, `recover` and every rollback."""
+    store = FileStore("files", tmp_path / "images")
+    location = run(put(store, IMAGE, b"abc"))
+    unmount(store.path)
+    calls: list[Callable[[], Any]] = [
+        store.open_reader(location).open,
+        lambda: run(store.stat(location)),
+        lambda: run(store.find(IMAGE)),
+        lambda: run(store.delete(location)),
+    ]
+    for call in calls:
+        with pytest.raises(StoreUnavailable):
+            call()
