@@ -107,6 +107,13 @@ class CatalogueError(GlanceStreamError):
     retryable = True
 
 
+class RecordInDoubt(CatalogueError):
+    """Whether a record took effect can't be told (its answer was lost): nothing is undone, `recover` settles it."""
+
+    exit_code = EXIT_LEFTOVERS
+    retryable = False
+
+
 class ImportFailed(GlanceStreamError):
     """One or more stores failed and the request could not be met; everything was rolled back.
 

@@ -81,7 +81,7 @@ def check(request: ImportRequest) -> None:
     _check_format("disk_format", request.disk_format, DISK_FORMATS)
     _check_format("container_format", request.container_format, CONTAINER_FORMATS)
     for expected in (*request.expected, *request.expected_compressed):
-        _check_algorithm(expected.algorithm)
+        expected.check()
     if request.hash_algo is not None:
         _check_algorithm(request.hash_algo)
 

@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 
 from glance_stream import threads
 from glance_stream.catalogue import Catalogue, Task
-from glance_stream.errors import GlanceStreamError, Leftover
-from glance_stream.model import Location
+from glance_stream.errors import CatalogueError, GlanceStreamError, Leftover, RecordInDoubt
+from glance_stream.model import Location, Status
 from glance_stream.transfer import Recorder, Transferred, Verified
 
 LOG = logging.getLogger(__name__)
@@ -85,15 +85,37 @@ class CatalogueRecorder(Recorder):
         self._catalogue.committed(self._task, location)
 
     def _show(self, location: Location) -> None:
-        self._catalogue.add_location(self._task, location, activate=True)
+        try:
+            self._catalogue.add_location(self._task, location, activate=True)
+        except CatalogueError as error:
+            if not self._is_recorded([location], error):
+                raise
         self._shown.append(location)
 
     async def finished(self, outcome: Transferred) -> None:
         self._failures = reasons(outcome.failures)
         if outcome.leftovers:  # first: failing after the success was recorded would be too late
             await threads.call(self._catalogue.record_leftovers, self._task.image_id, outcome.leftovers)
-        locations = list(outcome.locations.values())
-        await threads.call(self._catalogue.record_success, self._task, locations, reasons(outcome.failures))
+        await threads.call(self._succeed, list(outcome.locations.values()))
+
+    def _succeed(self, locations: Sequence[Location]) -> None:
+        try:
+            self._catalogue.record_success(self._task, locations, self._failures)
+        except CatalogueError as error:
+            if not self._is_recorded(locations, error):
+                raise
+
+    def _is_recorded(self, locations: Sequence[Location], doubt: CatalogueError) -> bool:
+        """Whether a record whose answer was an error took effect all the same: a connection may be lost after the commit.
+
+        Raises RecordInDoubt if that can't be told. Undoing then could remove the data of an active image.
+        """
+        try:
+            image = self._catalogue.get_image(self._task.image_id)
+        except GlanceStreamError as error:
+            raise RecordInDoubt(f"{doubt}; whether the image was recorded can't be read either: run 'recover' later") from error
+        recorded = {(location.store_id, location.url) for location in image.locations}
+        return image.status is Status.ACTIVE and recorded >= {(location.store_id, location.url) for location in locations}
 
     async def rolled_back(self, failures: Mapping[str, GlanceStreamError], leftovers: Sequence[Leftover]) -> None:
         self._undone = True

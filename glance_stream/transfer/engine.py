@@ -16,7 +16,15 @@ from collections.abc import Awaitable, Iterable, Mapping
 from glance_stream import threads
 from glance_stream.chunker import DigestLane, DigestRefused, Ring, require_digest
 from glance_stream.decode import SNIFF_SIZE, choose, sniff
-from glance_stream.errors import DigestMismatch, EmptyImage, GlanceStreamError, InvalidRequest, LimitExceeded, StoreUnavailable
+from glance_stream.errors import (
+    DigestMismatch,
+    EmptyImage,
+    GlanceStreamError,
+    InvalidRequest,
+    LimitExceeded,
+    RecordInDoubt,
+    StoreUnavailable,
+)
 from glance_stream.model import Fingerprints
 from glance_stream.rollback import Rollback
 from glance_stream.sources.base import SourceInfo
@@ -215,6 +223,8 @@ class _Transfer:
             await self._pouring.stop()
         elif self._intake is not None:
             self._request.source.close()  # no thread reads it yet
+        if isinstance(cause, RecordInDoubt):
+            return
         await self._rollback.undo_all()
         if isinstance(cause, GlanceStreamError):
             cause.leftovers = self._rollback.leftovers
@@ -250,11 +260,12 @@ def _check(request: TransferRequest) -> None:
     choose(request.decompress, b"")  # raises InvalidRequest for an unknown format
     if len({store.store_id for store in request.stores}) != len(request.stores):
         raise InvalidRequest("a store is named twice")
-    for name in [request.hash_algo, *(expected.algorithm for expected in (*request.expected, *request.expected_compressed))]:
-        try:
-            require_digest(name.lower())
-        except DigestRefused as error:
-            raise InvalidRequest(str(error)) from error
+    for expected in (*request.expected, *request.expected_compressed):
+        expected.check()
+    try:
+        require_digest(request.hash_algo.lower())
+    except DigestRefused as error:
+        raise InvalidRequest(str(error)) from error
 
 
 def _compare(expected: Iterable[Expectation], digests: Mapping[str, str], what: str) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from glance_stream.chunker import DEFAULT_SLOT_SIZE, DEFAULT_SLOTS
+from glance_stream.chunker import DEFAULT_SLOT_SIZE, DEFAULT_SLOTS, require_digest
 from glance_stream.decode.base import DecodeLimits
 from glance_stream.errors import GlanceStreamError, InvalidRequest, Leftover
 from glance_stream.model import DEFAULT_HASH_ALGO, Fingerprints, Location
@@ -32,6 +33,16 @@ class Expectation:
         if not colon or not algorithm or not re.fullmatch(r"([0-9A-Fa-f]{2})+", value):
             raise InvalidRequest(f"{text!r} is not of the form ALGO:HEX, such as sha256:9f86d081884c7d65...")
         return cls(algorithm, value)
+
+    def check(self) -> None:
+        """Raises InvalidRequest for an algorithm that can't be computed here, or a value that it never gives."""
+        try:
+            require_digest(self.algorithm)
+            digits = 2 * hashlib.new(self.algorithm).digest_size
+        except ValueError as error:
+            raise InvalidRequest(f"hash algorithm: {error}") from error
+        if len(self.value) != digits:
+            raise InvalidRequest(f"{self.algorithm} has {digits} hexadecimal digits, {self.value!r} has {len(self.value)}")
 
 
 @dataclass(frozen=True)
@@ -117,7 +128,8 @@ class Recorder:
     """Where a transfer tells what must be remembered, at the moment it must be. This one remembers nothing.
 
     Every method but ``rolled_back`` is part of the transaction: raising rolls the transfer back. With best effort a location stays
-    from the moment that ``committed`` has returned; raising there undoes that store only.
+    from the moment that ``committed`` has returned; raising there undoes that store only. Raising RecordInDoubt undoes nothing: it
+    says that the record may have taken effect, and that the recorder's own recovery will settle it.
 
     No call is given up half-way, whatever is cancelled meanwhile, because nobody could tell then whether the record was made: a
     call has to come to an end by itself.

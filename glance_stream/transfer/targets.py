@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from glance_stream import threads
-from glance_stream.errors import GlanceStreamError, ImportFailed
+from glance_stream.errors import GlanceStreamError, ImportFailed, RecordInDoubt
 from glance_stream.transfer.target import Target, as_store_error
 
 LOG = logging.getLogger(__name__)
@@ -53,6 +53,8 @@ class Targets:
     async def _attempt(self, target: Target, step: Step, then: Step | None) -> None:
         try:
             await step(target)
+        except RecordInDoubt:
+            raise  # what the store holds may be the image's
         except Exception as error:
             await self.drop(target, error)
         else:

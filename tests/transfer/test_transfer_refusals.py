@@ -146,3 +146,9 @@ def test_examine_gives_up_a_source_that_does_not_open() -> None:
     with pytest.raises(SourceError, match=r"0\.2 s"):
         run(examine(source, ["sha512"], SLOT, limits), seconds=5)
     assert source.closed
+
+
+@pytest.mark.parametrize("text", ["sha256:abcd", "md5:00", "sha512:" + "a" * 64])
+def test_a_digest_of_impossible_length_is_refused_before_anything(text: str) -> None:
+    with pytest.raises(InvalidRequest, match="hexadecimal digits"):
+        Expectation.parse(text).check()
