@@ -11,17 +11,18 @@ the database's driver does not. All that goes wrong ends here, as a message or a
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 import click
 
 from glance_stream.cli import bench, copy, delete, import_, list, recover, show, stores, verify
-from glance_stream.cli.options import Invocation, pass_invocation, wants_json
-from glance_stream.cli.output import Human, Json, Reporter, Result
+from glance_stream.cli.options import Invocation, ending_signals, pass_invocation, wants_json
+from glance_stream.cli.output import Human, Json, Reporter, Result, drop, say
 from glance_stream.cli.teaching import epilog
 from glance_stream.errors import (
     EXIT_BAD_REQUEST,
@@ -83,12 +84,27 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 
 def _prepare(reporter: Reporter) -> None:
+    sys.stdout = sys.stdout or _closed(1)
+    sys.stderr = sys.stderr or _closed(2)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # a name outside the terminal's encoding is no reason to fail
-    # SIGTERM is an interrupt too. While an operation runs, its loop handles both.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # These are interrupts too. While an operation runs, its loop handles all of them.
+    for number in ending_signals():
+        signal.signal(number, signal.default_int_handler)
     logging.basicConfig(handlers=[_Warnings(reporter)], force=True)
+
+
+def _closed(number: int) -> TextIO:
+    """In the place of a stream that was closed before the start: what is opened next must not get its number."""
+    try:
+        os.fstat(number)
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        if nowhere != number:
+            os.dup2(nowhere, number)
+            os.close(nowhere)
+    return open(os.devnull, "w")
 
 
 def _guarded(reporter: Reporter, given: Sequence[str]) -> int:
@@ -105,10 +121,19 @@ def _guarded(reporter: Reporter, given: Sequence[str]) -> int:
     except (KeyboardInterrupt, click.Abort):
         return reporter.finish(Result(EXIT_INTERRUPTED, error=("Interrupted", "interrupted")))
     except Exception as error:
+        if isinstance(error, OSError) and _is_of_a_help_text(error):
+            drop(sys.stdout)
+            say(sys.stderr, f"error: the output could not be written: {error.strerror}")
+            return EXIT_FAILED
         reporter.trace()
         hint = "" if reporter.verbose else "; --verbose shows where"
         told = f"this is a bug in {PROGRAM}: {type(error).__name__}: {error}{hint}"
         return reporter.finish(Result(EXIT_FAILED, error=(type(error).__name__, told)))
+
+
+def _is_of_a_help_text(error: OSError) -> bool:
+    """That is written by click, which knows of broken pipes only."""
+    return any(frame.f_code is click.echo.__code__ for frame, _ in traceback.walk_tb(error.__traceback__))
 
 
 def _misused(error: click.ClickException) -> Result:
@@ -128,4 +153,5 @@ class _Warnings(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         self._reporter.warning(record.getMessage(), record.levelname.lower())
         if record.exc_info and self._reporter.verbose:
-            traceback.print_exception(record.exc_info[1], file=sys.stderr)
+            for line in "".join(traceback.format_exception(record.exc_info[1])).splitlines():
+                say(sys.stderr, line)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from glance_stream.cli.options import Invocation, json_option, pass_invocation
+from glance_stream.cli.options import Invocation, ending_signals, json_option, pass_invocation
 from glance_stream.cli.teaching import epilog
 
 if TYPE_CHECKING:
@@ -50,7 +50,8 @@ def command(invocation: Invocation, /, size: str, directories: tuple[Path, ...],
         chosen = list(directories) or _configured(load(invocation.config))
         if not chosen:
             chosen = [Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="glance-stream-bench-")))]
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what it wrote is removed then too
+        for number in ending_signals():
+            signal.signal(number, signal.default_int_handler)  # so that what it wrote is removed then too
         found = benchmark.run(wanted, chosen, runs, invocation.reporter.measured)
     return invocation.reporter.finish(Result(0, found, render(found).splitlines()))
 

@@ -1,7 +1,7 @@
 """Where a command tells what happens: to a person, or in JSON to a program.
 
-Results go to stdout; progress and complaints go to stderr (all of it to stdout in JSON). A reader of stdout that goes away ends
-the telling and not the work: an import of an hour must not be undone because somebody closed a pager.
+Results go to stdout; progress and complaints go to stderr (all of it to stdout in JSON). A reader of stdout that goes away, or a
+full disk behind it, ends the telling and not the work: an import of an hour must not be undone because somebody closed a pager.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import time
 import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TextIO
 
@@ -48,10 +49,15 @@ class Result:
 
 
 class Reporter(ABC):
-    """``phase`` is that of the last progress told."""
+    """``phase`` is that of the last progress told; ``reading``: what is read just now, where there is more than one thing to read.
+
+    unwritten: why stdout took no more of what was told.
+    """
 
     phase = ""
+    reading = ""
     verbose = False
+    unwritten: OSError | None = None
 
     def progress(self, moment: Progress) -> None:
         """Called about ten times a second on the event loop: must return at once."""
@@ -69,14 +75,29 @@ class Reporter(ABC):
     def measured(self, measurement: Mapping[str, object]) -> None:
         """How far a benchmark is."""
 
-    @abstractmethod
+    def interrupted(self, message: str) -> None:
+        """A signal has arrived, and this is what comes of it."""
+        self.warning(message)
+
     def finish(self, result: Result) -> int:
-        """Tell the result, as the last thing; returns the exit code."""
+        """Tell the result, as the last thing; returns the exit code, which is the operation's even if nothing could be told."""
+        self.conclude(result)
+        if self.unwritten is not None:
+            say(sys.stderr, f"error: the result could not be written: {self.unwritten.strerror or self.unwritten}")
+        return result.exit_code
+
+    @abstractmethod
+    def conclude(self, result: Result) -> None: ...
+
+    def tell(self, line: str) -> None:
+        """Write a line to stdout."""
+        self.unwritten = say(sys.stdout, line) or self.unwritten
 
     def trace(self) -> None:
         """The traceback of the error that is being handled, for who wants it."""
         if self.verbose:
-            traceback.print_exc(file=sys.stderr)
+            for line in traceback.format_exc().splitlines():
+                say(sys.stderr, line)
 
 
 class Human(Reporter):
@@ -84,33 +105,46 @@ class Human(Reporter):
 
     def __init__(self) -> None:
         self._display: Display | None = None
+        self._over = False
 
     def show(self, moment: Progress) -> None:
+        if self._over:
+            return
         if self._display is None:
             if not sys.stderr.isatty():
                 return
             from glance_stream.cli.progress import Display
 
             self._display = Display()
-        self._display.show(moment)
+        self._display.show(moment, self.reading)
 
     def warning(self, message: str, level: str = "warning") -> None:
         say(sys.stderr, f"{level}: {message}")  # above the bars: while they are shown, sys.stderr is theirs
 
+    def interrupted(self, message: str) -> None:
+        self._stop()  # no bars any more: the terminal's echo of ^C moves the cursor, and what follows is short
+        self.warning(message)
+
     def measured(self, measurement: Mapping[str, object]) -> None:
         if sys.stderr.isatty():
-            say(sys.stderr, ", ".join(f"{name} {value}" for name, value in measurement.items() if name != "event"))
+            round_, rounds, phase = (measurement.get(name) for name in ("round", "rounds", "phase"))
+            say(sys.stderr, f"round {round_} of {rounds}: {phase}" if round_ else f"{phase}")
 
-    def finish(self, result: Result) -> int:
-        if self._display is not None:
-            self._display.stop()
+    def conclude(self, result: Result) -> None:
+        self._stop()
         for line in result.lines:
-            say(sys.stdout, line)
+            self.tell(line)
         if result.error is not None:
             say(sys.stderr, f"error: {result.error[1]}")
         for line in result.complaints:
             say(sys.stderr, line)
-        return result.exit_code
+
+    def _stop(self) -> None:
+        self._over = True
+        if self._display is not None:
+            with suppress(OSError):  # the terminal has gone
+                self._display.stop()
+            self._display = None
 
 
 class Json(Reporter):
@@ -132,23 +166,30 @@ class Json(Reporter):
     def measured(self, measurement: Mapping[str, object]) -> None:
         self._event("progress", measurement)
 
-    def finish(self, result: Result) -> int:
+    def conclude(self, result: Result) -> None:
         fields = dict(result.fields)
         if result.error is not None:
             fields = {**NO_IMAGE, **fields, "error": {"error": result.error[0], "message": result.error[1]}}
         self._event("result", {**fields, "exit_code": result.exit_code})
-        return result.exit_code
 
     def _event(self, event: str, fields: Mapping[str, object]) -> None:
-        say(sys.stdout, json.dumps({"event": event, **fields}))
+        self.tell(json.dumps({"event": event, **fields}))
 
 
-def say(stream: TextIO, line: str) -> None:
-    """Write a line at once. Control characters, which an image's name may hold, don't reach the terminal."""
+def say(stream: TextIO | None, line: str) -> OSError | None:
+    """Write a line at once. Control characters, which an image's name may hold, don't reach the terminal.
+
+    What can't be written (a full disk, a terminal that has gone) is given up, with all that would follow; the error is given
+    back, but not that of a reader who has gone away. A stream that was closed before the start is None: print would take stdout.
+    """
+    if stream is None:
+        return None
     try:
         print(printable(line), file=stream, flush=True)
-    except BrokenPipeError:
-        _drop(stream)
+    except OSError as error:
+        drop(stream)
+        return None if isinstance(error, BrokenPipeError) else error
+    return None
 
 
 def printable(line: str) -> str:
@@ -157,8 +198,8 @@ def printable(line: str) -> str:
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
 
 
-def _drop(stream: TextIO) -> None:
-    """Nobody reads this any more: what follows, and what Python flushes at its exit, goes nowhere."""
+def drop(stream: TextIO) -> None:
+    """Nothing can be written here any more: what follows, and what Python flushes at its exit, goes nowhere."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, stream.fileno())
     os.close(nowhere)

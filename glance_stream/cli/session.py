@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from glance_stream import config, loop, threads
-from glance_stream.cli.options import Invocation
+from glance_stream.cli.options import Invocation, ending_signals
 from glance_stream.cli.output import Reporter, Result
 from glance_stream.errors import EXIT_INTERRUPTED, EXIT_LEFTOVERS, ImageNotFound, InvalidRequest
 from glance_stream.importing import Site
@@ -40,11 +40,11 @@ def with_site(invocation: Invocation, work: Work) -> int:
 
 
 async def interruptible(reporter: Reporter, work: Coroutine[Any, Any, Result]) -> Result:
-    """Do the work; SIGINT and SIGTERM cancel it once, and it rolls back. A second one leaves at once."""
+    """Do the work; SIGINT, SIGTERM and SIGHUP cancel it once, and it rolls back. A second one leaves at once."""
     task = asyncio.ensure_future(work)
     interrupts = _Interrupts(reporter, task)
     running = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, *ending_signals()):
         running.add_signal_handler(number, interrupts.received)
     try:
         return await task
@@ -63,9 +63,9 @@ class _Interrupts:
             self._leave()
         self._seen = True
         if self._reporter.phase == "rolling back":  # a cancellation would end just that
-            self._reporter.warning(STOPPING_ALREADY)
+            self._reporter.interrupted(STOPPING_ALREADY)
         elif self._task.cancel():
-            self._reporter.warning(STOPPING)
+            self._reporter.interrupted(STOPPING)
 
     def _leave(self) -> None:
         """Not by an exception: threads that hang in a store would be waited for."""

@@ -57,9 +57,10 @@ class Program:
             "TERM": "xterm",
         }
 
-    def start(self, *arguments: object, **options: Any) -> subprocess.Popen[bytes]:
+    def start(self, *arguments: object, command: tuple[str, ...] = (), **options: Any) -> subprocess.Popen[bytes]:
+        """``command``: what starts it, as ``nohup`` does."""
         config = [] if self.config is None else ["--config", str(self.config)]
-        return self._popen([sys.executable, "-m", "glance_stream", *config, *map(str, arguments)], **options)
+        return self._popen([*command, sys.executable, "-m", "glance_stream", *config, *map(str, arguments)], **options)
 
     def _popen(self, command: list[str], **options: Any) -> subprocess.Popen[bytes]:
         pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}

@@ -168,3 +168,22 @@ def test_best_effort_with_leftovers(program: Program, image: Path, keeps_everyth
     subprocess.run(["chattr", "-a", keeps_everything], check=True)
     program.json("recover")
     assert program.objects("fast") == []
+
+
+def test_output_that_can_not_be_written_ends_the_telling_and_not_the_work(program: Program, image: Path) -> None:
+    for options in ([], ["--json"]):
+        with open("/dev/full", "wb") as full:
+            _, err = program.run("import", image, "--name", "jammy", *options, stdout=full)
+        assert err == "error: the result could not be written: No space left on device\n"
+    assert [one["status"] for one in program.json("list")["images"]] == ["active", "active"]
+    with open("/dev/full", "wb") as full:
+        _, err = program.run("--help", stdout=full, code=4)
+    assert err == "error: the output could not be written: No space left on device\n"
+
+
+def test_closed_streams(program: Program, image: Path) -> None:
+    """What is opened meanwhile must not get their numbers either."""
+    close = 'exec "$0" "$@" 2>&-'
+    out, _ = program.run("import", image, "--expect", DIGEST_OF_OTHER_BYTES, code=4, command=("sh", "-c", close))
+    assert out == ""
+    assert program.run("list", command=("sh", "-c", 'exec "$0" "$@" >&-')) == ("", "")

@@ -19,9 +19,9 @@ def small_slots(program: Program) -> None:
     program.config.write_text(program.config.read_text() + '[transfer]\nslot_size = "64 KiB"\n')
 
 
-def under_way(program: Program, endless: Endless, *options: str) -> subprocess.Popen[bytes]:
+def under_way(program: Program, endless: Endless, *options: str, command: tuple[str, ...] = ()) -> subprocess.Popen[bytes]:
     """An import that has begun to write to every store and waits for more."""
-    process = program.start("import", endless.path, "--name", "jammy", "--all-stores", *options)
+    process = program.start("import", endless.path, "--name", "jammy", "--all-stores", *options, command=command)
     eventually(lambda: process.poll() is not None or all(program.size(store) for store in STORES))
     assert process.poll() is None
     return process
@@ -34,7 +34,7 @@ def assert_untouched(program: Program) -> None:
     assert shown["properties"]["os_glance_importing_to_stores"] == ""
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupt_rolls_back(program: Program, endless: Endless, number: signal.Signals) -> None:
     process = under_way(program, endless)
     process.send_signal(number)
@@ -110,6 +110,8 @@ def test_progress_is_shown_on_a_terminal_and_only_there(program: Program, endles
     assert out == ""
     assert b"\x1b[" in shown
     assert b"error: interrupted and rolled back" in shown
+    told = shown.index(b"interrupted: rolling back")
+    assert b"transferring" not in shown[told:], "no rows after an interrupt"
     assert shown.rindex(b"\x1b[?25h") < shown.rindex(b"error:"), "the cursor is shown again"
 
 
@@ -124,3 +126,12 @@ def test_no_colours_and_no_progress_elsewhere(program: Program, image: Path) -> 
     out, err = program.run("import", image, "--all-stores")
     assert err == ""
     assert "\x1b" not in out
+
+
+def test_nohup_is_heeded(program: Program, endless: Endless) -> None:
+    process = under_way(program, endless, command=("nohup",))
+    process.send_signal(signal.SIGHUP)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(0.5)
+    process.send_signal(signal.SIGTERM)
+    ended(process, 130)
