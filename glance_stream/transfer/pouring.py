@@ -48,7 +48,10 @@ class Pouring:
             await self._reap(done)
             await self._drop_stuck()
             self._check_size()
-            patience.check(self._intake.read + self._ring.produced, held_up=self._ring.finished or any(target.behind for target in self._targets.live))
+            patience.check(
+                self._intake.read + self._ring.produced,
+                held_up=self._ring.finished or any(target.behind for target in self._targets.live),
+            )
             tell()
 
     async def stop(self) -> None:

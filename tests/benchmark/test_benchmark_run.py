@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
@@ -147,7 +148,9 @@ def test_an_interrupt_between_parts_leaves_nothing(stores: Callable[[int], list[
 def test_control_c_within_a_part_leaves_nothing(stores: Callable[[int], list[Path]], phase: str) -> None:
     paths = stores(2)
     command = [sys.executable, "-c", ENDLESS, str(4 * SIZE), *map(str, paths)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    # A test run in the background of a script ignores SIGINT, and so would what it starts.
+    heeding = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heeding) as process:
         assert process.stdout is not None
         for line in process.stdout:
             if line.strip() == phase:
