@@ -12,6 +12,11 @@ still holds the image's lock. The life of an import::
     catalogue.record_success(task, locations, failed={})    # or record_failure: as it was before
     catalogue.release(task)
 
+And of a deletion, for each location::
+
+    catalogue.deleting(task, location, whole_image=False)   # before the data is touched
+    catalogue.remove_location(task, location)               # the data is gone; or `kept`: it is still there
+
 Importing this package imports SQLAlchemy, so it is imported when a catalogue is opened and not before.
 """
 
@@ -25,7 +30,7 @@ from sqlalchemy import Connection
 
 from glance_stream.catalogue import images, journal, locations, locks, outcome
 from glance_stream.catalogue.engine import Conflict, Database
-from glance_stream.catalogue.journal import Content, Entry, Event, Interrupted, Journal
+from glance_stream.catalogue.journal import Content, Deletion, Entry, Event, Interrupted, Journal
 from glance_stream.catalogue.locks import Lock
 from glance_stream.catalogue.outcome import Failure, RecordedLeftover
 from glance_stream.catalogue.tasks import Operation, Process, Task, holder_is_dead
@@ -35,6 +40,7 @@ from glance_stream.model import Fingerprints, Image, Location
 __all__ = [
     "Catalogue",
     "Content",
+    "Deletion",
     "Entry",
     "Event",
     "Failure",
@@ -172,7 +178,7 @@ class Catalogue:
         Raises CatalogueError while the operation has no recorded outcome: its journal would go with the lock.
         """
         with self._database.write() as connection:
-            if journal.find(connection, task) is not None:
+            if journal.find(connection, task) or journal.find_deletion(connection, task):
                 raise CatalogueError(f"image {task.image_id}: the outcome of {task} is not recorded, so it stays locked")
             locks.drop(connection, task)
 
@@ -239,6 +245,19 @@ class Catalogue:
         """The operation's other end: the image as `begin` found it, the reasons, and what could not be removed."""
         with self._held(task) as connection:
             outcome.fail(connection, task, failed, leftovers)
+
+    def deleting(self, task: Task, location: Location, *, whole_image: bool) -> None:
+        """The location's data is about to be deleted; ``whole_image``: from every store, and the record with the last one.
+
+        What `recover` may finish if the process dies. Ended by `remove_location`, `delete_image` or `kept`.
+        """
+        with self._held(task) as connection:
+            journal.deleting(connection, task, location, whole_image)
+
+    def kept(self, task: Task, location: Location) -> None:
+        """The data that was about to be deleted has not been, and nobody is going to."""
+        with self._held(task) as connection:
+            journal.deleted(connection, task, location)
 
     def remove_location(self, task: Task, location: Location) -> None:
         """Drop a location whose object is gone. Raises InvalidRequest for an active image's only one."""

@@ -1,6 +1,7 @@
 """What an operation has to undo if its process dies: the state before it, and each step that touches a store, before the step.
 
-A row of ``operations`` lives from `begin` to the recording of the outcome; the journal's rows live as long.
+A row of ``operations`` lives from `begin` to the recording of the outcome; the journal's rows live as long. A deletion has no such
+row: each of its steps lives in the journal from before the data is touched until the location is dropped, or known to be kept.
 """
 
 from __future__ import annotations
@@ -29,6 +30,11 @@ class Event(StrEnum):
     OPENED = "opened"  # a writer exists; its trace says what it may leave behind
     COMMITTED = "committed"  # the object is visible in the store
     RECORDED = "recorded"  # this operation has added the location to the image
+    DELETING = "deleting"  # the data is about to be deleted from this store, and stays in the others
+    DELETING_IMAGE = "deleting image"  # the same, with every store's data and the record to follow
+
+
+DELETIONS = (Event.DELETING.value, Event.DELETING_IMAGE.value)
 
 
 @dataclass(frozen=True)
@@ -44,7 +50,7 @@ class Content:
 
 @dataclass(frozen=True)
 class Entry:
-    """One row of the journal: ``trace`` when opened, ``location`` afterwards."""
+    """One row of the journal: ``trace`` when opened, ``location`` in every other."""
 
     store_id: str
     event: Event
@@ -66,12 +72,24 @@ class Journal:
 
 
 @dataclass(frozen=True)
+class Deletion:
+    """Locations whose data may be deleted and whose record is still there. ``whole_image``: the record was to go with the last."""
+
+    locations: tuple[Location, ...]
+    whole_image: bool
+
+
+@dataclass(frozen=True)
 class Interrupted:
-    """A locked image. ``journal`` is None when the holder had not begun, or had recorded its outcome but not let go."""
+    """A locked image. ``journal`` is None when the holder had not begun, or had recorded its outcome but not let go.
+
+    ``deletion`` is None when the holder had not set about deleting data, or had recorded of all of it whether it is gone.
+    """
 
     image: Image
     task: Task
     journal: Journal | None
+    deletion: Deletion | None = None
 
 
 def begin(connection: Connection, task: Task, stores: Sequence[str], importing: bool) -> None:
@@ -102,6 +120,29 @@ def committed(connection: Connection, task: Task, location: Location) -> None:
 
 def recorded(connection: Connection, task: Task, location: Location) -> None:
     _append(connection, task, Event.RECORDED, **locations.as_row(location))
+
+
+def deleting(connection: Connection, task: Task, location: Location, whole_image: bool) -> None:
+    if find(connection, task) is not None:
+        raise CatalogueError(f"image {task.image_id}: task {task.id} is writing data, so it can't delete any")
+    event = Event.DELETING_IMAGE if whole_image else Event.DELETING
+    values = locations.as_row(location)
+    connection.execute(insert(entries).values(task_id=task.id, event=event.value, at=now(), **values))
+
+
+def deleted(connection: Connection, task: Task, location: Location) -> None:
+    """Or known not to be: either way nothing is left to find out about it."""
+    where = (entries.c.task_id == task.id, entries.c.store_id == location.store_id, entries.c.url == location.url)
+    connection.execute(delete(entries).where(*where, entries.c.event.in_(DELETIONS)))
+
+
+def find_deletion(connection: Connection, task: Task) -> Deletion | None:
+    chosen = select(entries).where(entries.c.task_id == task.id, entries.c.event.in_(DELETIONS)).order_by(entries.c.id)
+    steps = [_entry(row) for row in connection.execute(chosen)]
+    if not steps:
+        return None
+    found = tuple(step.location for step in steps if step.location is not None)
+    return Deletion(found, whole_image=any(step.event is Event.DELETING_IMAGE for step in steps))
 
 
 def verified(connection: Connection, task: Task, content: Content, found: Fingerprints | None) -> None:
@@ -157,7 +198,10 @@ def close(connection: Connection, task: Task) -> None:
 
 def interrupted(connection: Connection) -> list[Interrupted]:
     held = locks.holders(connection)
-    return [Interrupted(images.get(connection, task.image_id), task, find(connection, task)) for task in held]
+    return [
+        Interrupted(images.get(connection, task.image_id), task, find(connection, task), find_deletion(connection, task))
+        for task in held
+    ]
 
 
 def _check_request(stores: Sequence[str]) -> None:

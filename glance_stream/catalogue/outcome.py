@@ -62,6 +62,7 @@ def remove_location(connection: Connection, task: Task, location: Location) -> N
         raise InvalidRequest(f"image {task.image_id} has no such location in store {location.store_id!r}")
     if image.status is Status.ACTIVE and len(image.locations) == 1:
         raise InvalidRequest(f"image {task.image_id}: {location.store_id!r} is the only store that holds it")
+    journal.deleted(connection, task, location)
     images.stamp(connection, task.image_id)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from catalogue_words import CONTENT, FULL, at
 
-from glance_stream.catalogue import Catalogue, Content, Event, Operation, Task
-from glance_stream.errors import CatalogueError, DigestMismatch, EmptyImage, InvalidRequest, Leftover
+from glance_stream.catalogue import Catalogue, Content, Deletion, Event, Operation, Task
+from glance_stream.errors import CatalogueError, DigestMismatch, EmptyImage, InvalidRequest, Leftover, LockLost
 from glance_stream.model import FAILED_IMPORT, IMPORTING_TO_STORES, Fingerprints, Image, Location, Status
 
 
@@ -279,3 +281,61 @@ def test_leftovers_outlive_their_image_until_removed(catalogue: Catalogue, image
     assert catalogue.remove_leftover(kept[0].number)
     assert not catalogue.remove_leftover(kept[0].number)
     assert [item.leftover.trace for item in catalogue.leftovers()] == ["t1"]
+
+
+# -- deletions --------------------------------------------------------------------------------------------------------------------
+
+
+def deleting(catalogue: Catalogue, image: Image) -> Task:
+    return catalogue.acquire(image.image_id, Task.here(image.image_id, Operation.DELETE)).task
+
+
+def active_in(catalogue: Catalogue, image: Image, *stores: str) -> None:
+    """Beside the store `a`."""
+    task = copying(catalogue, image, *stores)
+    catalogue.verified(task, *CONTENT)
+    catalogue.record_success(task, [at(store_id) for store_id in stores])
+    catalogue.release(task)
+
+
+@pytest.mark.parametrize("end", ["remove_location", "kept"])
+def test_a_deletion_is_told_of_until_its_end_is_recorded(catalogue: Catalogue, imported: Image, end: str) -> None:
+    active_in(catalogue, imported, "b")
+    task = deleting(catalogue, imported)
+    assert [found.deletion for found in catalogue.interrupted()] == [None]
+    catalogue.deleting(task, at("b"), whole_image=False)
+    assert [found.deletion for found in catalogue.interrupted()] == [Deletion((at("b"),), whole_image=False)]
+    with pytest.raises(CatalogueError, match="not recorded, so it stays locked"):
+        catalogue.release(task)
+    getattr(catalogue, end)(task, at("b"))
+    assert [found.deletion for found in catalogue.interrupted()] == [None]
+    catalogue.release(task)
+    assert catalogue.get_image(imported.image_id).stores == (("a",) if end == "remove_location" else ("a", "b"))
+
+
+def test_the_deletion_of_a_whole_image_goes_with_its_record(catalogue: Catalogue, imported: Image) -> None:
+    active_in(catalogue, imported, "b")
+    task = deleting(catalogue, imported)
+    for store_id in "ab":
+        catalogue.deleting(task, at(store_id), whole_image=True)
+    assert [found.deletion for found in catalogue.interrupted()] == [Deletion((at("a"), at("b")), whole_image=True)]
+    catalogue.delete_image(imported.image_id, task)
+    catalogue.release(task)
+    assert catalogue.interrupted() == []
+
+
+def test_a_deletion_comes_with_the_lock_of_the_dead(catalogue: Catalogue, imported: Image) -> None:
+    task = Task.here(imported.image_id, Operation.DELETE)
+    dead = dataclasses.replace(task, process=dataclasses.replace(task.process, started=1))
+    catalogue.acquire(imported.image_id, dead)
+    catalogue.deleting(dead, at("a"), whole_image=True)
+    catalogue.steal_from_dead(imported.image_id, Task.here(imported.image_id, Operation.RECOVER))
+    assert [found.deletion for found in catalogue.interrupted()] == [Deletion((at("a"),), whole_image=True)]
+    with pytest.raises(LockLost):
+        catalogue.deleting(dead, at("a"), whole_image=True)
+
+
+def test_who_writes_data_can_not_delete_any(catalogue: Catalogue, imported: Image) -> None:
+    task = copying(catalogue, imported, "b")
+    with pytest.raises(CatalogueError, match="is writing data"):
+        catalogue.deleting(task, at("a"), whole_image=False)
