@@ -1,33 +1,59 @@
-"""Deleting an image from one store (Glance API 2.10, ``DELETE /v2/stores/{store}/{image}``) and deleting it altogether."""
+"""Deleting an image from one store (Glance API 2.10, ``DELETE /v2/stores/{store}/{image}``) and deleting it altogether.
+
+One copy is one unit, which a cancellation does not cut: what is meant goes to the journal, the data goes from the store, the
+location from the record. So a location is dropped when its data is gone, whatever the store said of the deletion, and a process
+that dies leaves behind what `recover` needs to finish just that.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
 
 from glance_stream import threads
-from glance_stream.catalogue import Operation
-from glance_stream.errors import InvalidRequest, NotFound, StoreReadOnly, StoreTimeout
+from glance_stream.catalogue import Deletion, Operation, Task
+from glance_stream.errors import (
+    CatalogueError,
+    GlanceStreamError,
+    InvalidRequest,
+    NotFound,
+    StoreReadOnly,
+    StoreTimeout,
+    StoreUnavailable,
+)
 from glance_stream.importing.outcome import Outcome
 from glance_stream.importing.site import Site
 from glance_stream.model import Image, Location, Status
+from glance_stream.stores.base import ObjectStat
+from glance_stream.transfer.target import as_store_error
+
+T = TypeVar("T")
+
+LOG = logging.getLogger(__name__)
 
 ALREADY_GONE = "already gone"
 KEPT_BY_STORE = "forgotten, the data is still in the store"
+ADVICE = "so the data can't be deleted; --forget drops the location alone"
 
 
 async def delete_from_store(site: Site, image_id: str, store_id: str, *, forget: bool = False) -> Outcome:
     """Delete an active image's bytes from one store. A note tells when they were gone already.
 
-    ``forget``: drop the location although the store can't delete (a read-only one); the data stays. Refused for the last copy.
-    Raises InvalidRequest, ImageLocked, StoreReadOnly, ObjectBusy, StoreError; the location is kept then.
+    ``forget``: drop the location although the store can't delete (a read-only one); the data stays. Refused unless another copy
+    is there, of the recorded size. Raises InvalidRequest, ImageLocked, StoreReadOnly, ObjectBusy, StoreError; the location is
+    kept then.
     """
     site.store(store_id)
     _location_in(await site.image(image_id), store_id)
     async with site.locked(image_id, Operation.DELETE) as task:
-        location = _location_in(await site.image(image_id), store_id)
-        notes = await _remove_data(site, location, forget)
-        # Its data is gone: the record of it goes too, whoever cancels meanwhile, and with that the deletion is done.
-        await threads.to_its_end(threads.call(site.catalogue.remove_location, task, location))
+        image = await site.image(image_id)
+        location = _location_in(image, store_id)
+        await _require_other_copy(site, image, location)
+        # Cancelled meanwhile or not: with the one copy the deletion is done.
+        notes, _ = await _Deletion(site, task, forget, whole_image=False).remove(location)
     return Outcome(await site.image(image_id), notes=notes)
 
 
@@ -38,15 +64,21 @@ async def delete_image(site: Site, image_id: str, *, forget: bool = False) -> Ou
     """
     async with site.locked(image_id, Operation.DELETE) as task:
         image = await site.image(image_id)
-        notes: tuple[str, ...] = ()
-        for number, location in enumerate(image.locations):
-            notes += await _remove_data(site, location, forget)
-            if number == len(image.locations) - 1:
-                break  # the last one goes with the record: an active image has a location
-            if await threads.to_its_end(threads.call(site.catalogue.remove_location, task, location)):
-                raise asyncio.CancelledError
-        await threads.to_its_end(threads.call(site.catalogue.delete_image, image_id, task))
+        notes = await _delete_everywhere(_Deletion(site, task, forget, whole_image=True), image)
     return Outcome(image, notes=notes)
+
+
+async def _delete_everywhere(deletion: _Deletion, image: Image) -> tuple[str, ...]:
+    notes: tuple[str, ...] = ()
+    for number, location in enumerate(image.locations):
+        last = number == len(image.locations) - 1
+        told, cancelled = await deletion.remove(location, last=last)
+        notes += told
+        if cancelled and not last:
+            raise asyncio.CancelledError
+    if not image.locations:
+        await threads.to_its_end(deletion.drop_record())
+    return notes
 
 
 def _location_in(image: Image, store_id: str) -> Location:
@@ -64,19 +96,137 @@ def _location_in(image: Image, store_id: str) -> Location:
     raise InvalidRequest(f"image {image.image_id} is not in store {store_id!r}; it is in {', '.join(image.stores)}")
 
 
-async def _remove_data(site: Site, location: Location, forget: bool) -> tuple[str, ...]:
-    limit = site.limits.store_timeout
+async def _require_other_copy(site: Site, image: Image, location: Location) -> None:
+    """A record of another copy is not a copy: it must be there, of the recorded size, or this one may be the last good one."""
+    missing: list[str] = []
+    silent: list[GlanceStreamError] = []
+    for other in image.locations:
+        if other.url == location.url:
+            continue
+        try:
+            size = (await _stat(site, other)).size
+        except NotFound:
+            missing.append(f"store {other.store_id!r} has none")
+        except GlanceStreamError as error:
+            silent.append(error)
+        else:
+            if size == image.size:
+                return
+            missing.append(f"the one in store {other.store_id!r} has {size} bytes and not {image.size}")
+    reasons = "; ".join([*missing, *map(str, silent)])
+    refusal = f"the copy in {location.store_id!r} may be the last good one: no other was found: {reasons}"
+    if silent:
+        raise StoreUnavailable(location.store_id, refusal)
+    raise InvalidRequest(f"image {image.image_id}: {refusal}")
+
+
+@dataclass(frozen=True)
+class _Deletion:
+    """One deletion under its lock. ``whole_image``: the record goes with the last location."""
+
+    site: Site
+    task: Task
+    forget: bool
+    whole_image: bool
+
+    async def remove(self, location: Location, *, last: bool = False) -> tuple[tuple[str, ...], bool]:
+        """Notes, and whether this task was cancelled meanwhile. On an error the location is still recorded."""
+        unit = asyncio.ensure_future(self._remove(location, last))
+        cancelled = await threads.to_its_end(unit)
+        return unit.result(), cancelled
+
+    async def drop_record(self) -> None:
+        await threads.call(self.site.catalogue.delete_image, self.task.image_id, self.task)
+
+    async def _remove(self, location: Location, last: bool) -> tuple[str, ...]:
+        notes = await self._remove_data(location)
+        try:
+            if last:  # an active image has a location, so the last one goes with the record
+                await self.drop_record()
+            else:
+                await threads.call(self.site.catalogue.remove_location, self.task, location)
+        except InvalidRequest as error:  # which would say that nothing was changed
+            raise CatalogueError(f"{location.url} is deleted, and that could not be recorded: {error}") from error
+        return notes
+
+    async def _remove_data(self, location: Location) -> tuple[str, ...]:
+        store = self.site.store(location.store_id)
+        await threads.call(self.site.catalogue.deleting, self.task, location, whole_image=self.whole_image)
+        try:
+            await _asked(location, "deletion", store.delete(location), self.site.limits.store_timeout)
+        except NotFound:
+            return (f"{location.store_id}: {ALREADY_GONE}",)
+        except GlanceStreamError as error:
+            return (await self._settle(location, error),)
+        return ()
+
+    async def _settle(self, location: Location, error: GlanceStreamError) -> str:
+        """A deletion failed: the note if the location may be dropped all the same. Raises the error if not."""
+        read_only = isinstance(error, StoreReadOnly)
+        if read_only and self.forget:
+            return f"{location.store_id}: {KEPT_BY_STORE}"
+        if await _is_gone(self.site, location):
+            return f"{location.store_id}: deleted, although it failed: {error.args[0]}"
+        await threads.call(self.site.catalogue.kept, self.task, location)
+        raise StoreReadOnly(location.store_id, f"{error.args[0]}, {ADVICE}") if read_only else error
+
+
+# -- the deletion of a dead process -------------------------------------------------------------------------------------------
+
+
+async def find_gone(site: Site, deletion: Deletion) -> list[Location]:
+    """Which of the locations that were about to be deleted are. Raises GlanceStreamError when a store does not tell."""
+    gone = []
+    for location in deletion.locations:
+        try:
+            await _stat(site, location)
+        except NotFound:
+            gone.append(location)
+    return gone
+
+
+async def finish_deletion(site: Site, task: Task, image: Image, deletion: Deletion, gone: Sequence[Location]) -> None:
+    """Record what was deleted, and of what was meant nothing more: data that is still there stays.
+
+    A location that the deletion had not come to is not looked at: that its data can't be found need not be our doing.
+    """
+    left = [location for location in image.locations if location not in gone]
+    if deletion.whole_image and not left:
+        await threads.call(site.catalogue.delete_image, image.image_id, task)
+        return
+    for location in deletion.locations:
+        dropped = left and location in gone and location in image.locations
+        await threads.call(site.catalogue.remove_location if dropped else site.catalogue.kept, task, location)
+
+
+# -- asking stores ------------------------------------------------------------------------------------------------------------
+
+
+async def _is_gone(site: Site, location: Location) -> bool:
+    """Whether it is known to be."""
     try:
-        async with asyncio.timeout(limit):
-            await site.store(location.store_id).delete(location)
-    except TimeoutError as error:
-        raise StoreTimeout(location.store_id, f"deletion has not ended within {limit:g} s") from error
+        await _stat(site, location)
     except NotFound:
-        return (f"{location.store_id}: {ALREADY_GONE}",)
-    except StoreReadOnly as error:
-        if not forget:
-            raise StoreReadOnly(
-                location.store_id, f"{error.args[0]}, so the data can't be deleted; --forget drops the location alone"
-            ) from error
-        return (f"{location.store_id}: {KEPT_BY_STORE}",)
-    return ()
+        return True
+    except GlanceStreamError as error:
+        LOG.warning("can't tell whether %s is deleted, so it stays recorded: %s", location.url, error)
+    return False
+
+
+async def _stat(site: Site, location: Location) -> ObjectStat:
+    store = site.store(location.store_id)
+    return await _asked(location, "asking for the object", store.stat(location), site.limits.undo_timeout)
+
+
+async def _asked(location: Location, what: str, call: Awaitable[T], seconds: float) -> T:
+    """What a store answers in its time. Whatever it raises is this store's failure."""
+    limit = asyncio.timeout(seconds)
+    try:
+        async with limit:
+            return await call
+    except Exception as error:
+        if limit.expired():
+            raise StoreTimeout(location.store_id, f"{what} has not ended within {seconds:g} s") from error
+        if isinstance(error, GlanceStreamError):
+            raise
+        raise as_store_error(location.store_id, error) from error

@@ -15,6 +15,7 @@ from glance_stream import threads
 from glance_stream.catalogue import Content, Entry, Event, Interrupted, Journal, Operation, RecordedLeftover, Task, holder_is_dead
 from glance_stream.chunker import DigestRefused
 from glance_stream.errors import GlanceStreamError, ImageLocked, ImageNotFound, Leftover, NotFound, StoreError, StoreTimeout
+from glance_stream.importing.delete import find_gone, finish_deletion
 from glance_stream.importing.site import Site
 from glance_stream.model import Image, Location
 from glance_stream.rollback import IN_DOUBT, Rollback
@@ -60,16 +61,21 @@ async def recover(site: Site) -> Recovered:
 
 
 async def _roll_back(site: Site, interrupted: Interrupted) -> bool:
-    """Whether this process has taken the operation over and ended it."""
+    """Whether this process has taken the operation over and ended it. Not a deletion whose store does not tell what is gone."""
     image, task = interrupted.image, Task.here(interrupted.image.image_id, Operation.RECOVER)
+    try:
+        gone = await find_gone(site, interrupted.deletion) if interrupted.deletion else []
+    except GlanceStreamError as error:
+        LOG.warning("image %s stays locked, since it can't be told what was deleted: %s", image.image_id, error)
+        return False
     try:
         lock = await threads.call(site.catalogue.steal_from_dead, image.image_id, task)
     except ImageLocked:
         return False
     if interrupted.journal is not None:
         await _end(site, lock.task, image, interrupted.journal)
-    elif interrupted.task.operation is Operation.DELETE:
-        await _finish_delete(site, lock.task, image)
+    elif interrupted.deletion is not None and lock.stolen_from == interrupted.task:
+        await finish_deletion(site, lock.task, image, interrupted.deletion, gone)
     await threads.call(site.catalogue.release, task)
     return True
 
@@ -138,26 +144,6 @@ def _commits_without_record(journal: Journal) -> list[tuple[str, str]]:
         for (store_id, trace), times in opened.items()
         if trace is not None and store_id not in committed and (times > 1 or not best_effort)
     ]
-
-
-async def _finish_delete(site: Site, task: Task, image: Image) -> None:
-    """A deletion that died may have removed data whose location is still recorded."""
-    gone = [location for location in image.locations if await _is_gone(site, location)]
-    if gone and len(gone) == len(image.locations):
-        await threads.call(site.catalogue.delete_image, image.image_id, task)
-        return
-    for location in gone:
-        await threads.call(site.catalogue.remove_location, task, location)
-
-
-async def _is_gone(site: Site, location: Location) -> bool:
-    try:
-        await _stat(site, location)
-    except NotFound:
-        return True
-    except GlanceStreamError as error:
-        LOG.warning("%s", error)
-    return False
 
 
 # -- leftovers ----------------------------------------------------------------------------------------------------------------

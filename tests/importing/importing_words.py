@@ -73,6 +73,8 @@ WRITES = (
     "record_success",
     "record_failure",
     "remove_location",
+    "deleting",
+    "kept",
     "record_leftovers",
 )
 

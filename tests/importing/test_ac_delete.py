@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from importing_words import FaultyStore, House, assert_holds, assert_settled, content, file_stores, run
 
-from glance_stream.errors import ImageNotFound, InvalidRequest, ObjectBusy, StoreDenied, StoreReadOnly, StoreTimeout
-from glance_stream.importing import delete_from_store, delete_image
+from glance_stream.catalogue import Deletion
+from glance_stream.errors import (
+    EXIT_FAILED,
+    CatalogueError,
+    ImageNotFound,
+    InvalidRequest,
+    ObjectBusy,
+    StoreDenied,
+    StoreReadOnly,
+    StoreTimeout,
+    StoreUnavailable,
+)
+from glance_stream.importing import copy_image, delete_from_store, delete_image
+from glance_stream.model import Location
 from glance_stream.stores.file import FileStore
 from glance_stream.stores.memory import MemoryStore
 
@@ -169,3 +181,120 @@ def test_a_store_that_hangs_on_deletion_is_not_waited_for_for_ever(open_site: Op
         run(delete_image(house.site, before.image_id))
     assert house.image(before.image_id).stores == ("h",)
     assert_settled(house, before.image_id, "mh")
+
+
+# -- copies that are recorded and not there ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("left", [None, b"cut short"])
+@pytest.mark.parametrize("forget", [True, False])
+def test_the_last_good_copy_is_kept_though_another_is_recorded(house: House, left: bytes | None, forget: bool) -> None:
+    before = house.active(DATA, "a", "b")
+    copy = house.directory("a") / before.image_id
+    copy.unlink() if left is None else copy.write_bytes(left)
+    with pytest.raises(InvalidRequest, match="may be the last good one"):
+        run(delete_from_store(house.site, before.image_id, "b", forget=forget))
+    assert house.image(before.image_id) == before
+    assert house.object("b", before.image_id) == DATA
+    assert_settled(house, before.image_id, "ab")
+
+
+def test_one_good_copy_beside_is_enough(house: House) -> None:
+    image_id = house.active(DATA, "a", "b", "c").image_id
+    (house.directory("a") / image_id).unlink()
+    run(delete_from_store(house.site, image_id, "b"))
+    assert house.image(image_id).stores == ("a", "c")
+    assert house.object("c", image_id) == DATA
+
+
+@pytest.mark.parametrize("error", [StoreDenied("a", "permission denied"), RuntimeError("a driver's bug")])
+def test_a_copy_that_can_not_be_asked_for_is_no_copy_to_rely_on(open_site: OpenSite, tmp_path: Path, error: Exception) -> None:
+    house = open_site(file_stores(tmp_path, "b", a={"stat": error}))
+    before = house.active(DATA, "a", "b")
+    with pytest.raises(StoreUnavailable, match="may be the last good one") as caught:
+        run(delete_from_store(house.site, before.image_id, "b"))
+    assert caught.value.exit_code == EXIT_FAILED
+    assert house.image(before.image_id) == before
+    assert_holds(house, before.image_id, DATA, "a", "b")
+    assert_settled(house, before.image_id, "ab")
+
+
+# -- deletions that do not end as they should -------------------------------------------------------------------------------------
+
+
+def in_turn(house: House, *stores: str) -> str:
+    """An image whose locations stand in this order."""
+    image_id = house.active(DATA, stores[0]).image_id
+    for store_id in stores[1:]:
+        run(copy_image(house.site, image_id, stores=[store_id]))
+    return image_id
+
+
+class AfterDeletion(FaultyStore):
+    """Deletes, and then: ``after`` is called before it returns."""
+
+    def __init__(self, store_id: str, path: Path, after: Callable[[], Awaitable[None]]) -> None:
+        super().__init__(store_id, path)
+        self.after = after
+
+    async def delete(self, location: Location) -> None:
+        await super().delete(location)
+        await self.after()
+
+
+async def fail() -> None:
+    raise StoreUnavailable("b", "the connection was lost")
+
+
+async def hang() -> None:
+    await asyncio.sleep(3600)
+
+
+@pytest.mark.parametrize(("after", "reason"), [(fail, "the connection was lost"), (hang, "not ended within 0.2 s")])
+def test_a_deletion_that_took_effect_is_recorded_whatever_the_store_says(
+    open_site: OpenSite, tmp_path: Path, after: Callable[[], Awaitable[None]], reason: str
+) -> None:
+    house = open_site(file_stores(tmp_path, "a") | {"b": AfterDeletion("b", tmp_path / "stores" / "b", after)})
+    house.site = replace(house.site, limits=replace(house.site.limits, store_timeout=0.2))
+    image_id = house.active(DATA, "a", "b").image_id
+    outcome = run(delete_from_store(house.site, image_id, "b"))
+    assert [reason in note for note in outcome.notes] == [True]
+    assert_holds(house, image_id, DATA, "a")
+    assert_settled(house, image_id, "ab")
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_cancelled_deletion_is_recorded(open_site: OpenSite, tmp_path: Path, whole: bool) -> None:
+    """A location without its data, beside one with it, would make that look like one copy of two."""
+    deleted = asyncio.Event()
+
+    async def slow() -> None:
+        deleted.set()
+        await asyncio.sleep(0.1)
+
+    async def cancelled() -> None:
+        work = delete_image(house.site, image_id) if whole else delete_from_store(house.site, image_id, "b")
+        task = asyncio.ensure_future(work)
+        await deleted.wait()
+        task.cancel()
+        await asyncio.wait([task])
+        assert task.cancelled() == whole
+
+    house = open_site({"b": AfterDeletion("b", tmp_path / "stores" / "b", slow), **file_stores(tmp_path, "a")})
+    image_id = in_turn(house, "b", "a")
+    run(cancelled())
+    assert_holds(house, image_id, DATA, "a")
+    assert_settled(house, image_id, "ab")
+
+
+def test_a_deletion_that_can_not_be_recorded_stays_locked_for_recover(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*_: object) -> None:
+        raise CatalogueError("the database is away")
+
+    image_id = house.active(DATA, "a", "b").image_id
+    location = next(one for one in house.image(image_id).locations if one.store_id == "b")
+    monkeypatch.setattr(house.catalogue, "remove_location", away)
+    with pytest.raises(CatalogueError, match="database is away"):
+        run(delete_from_store(house.site, image_id, "b"))
+    assert house.object("b", image_id) is None
+    assert [one.deletion for one in house.catalogue.interrupted()] == [Deletion((location,), whole_image=False)]
