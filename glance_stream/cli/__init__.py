@@ -40,7 +40,7 @@ PROGRAM = "glance-stream"
 EPILOG = epilog(
     "glance-stream import jammy.qcow2.zst --disk-format qcow2 --all-stores",
     "glance-stream list",
-    "glance-stream copy 3f2c --to mirror",
+    "glance-stream copy 3f2c --to far",
     "glance-stream verify 3f2c",
     codes=(EXIT_PARTIAL, EXIT_FAILED, EXIT_LEFTOVERS, EXIT_LOCKED, EXIT_DAMAGED),
 )
@@ -140,7 +140,11 @@ def _misused(error: click.ClickException) -> Result:
     """A command line that makes no sense."""
     context = error.ctx if isinstance(error, click.UsageError) else None
     hint = [f"see '{context.command_path} --help'"] if context else []
-    return Result(EXIT_BAD_REQUEST, complaints=hint, error=(type(error).__name__, error.format_message()))
+    told = error.format_message()
+    before = [name for option in group.params for name in option.opts]
+    if isinstance(error, click.NoSuchOption) and context and context.command is not group and error.option_name in before:
+        told = f"{error.option_name} stands before the command: {PROGRAM} {error.option_name} ... {context.info_name}"
+    return Result(EXIT_BAD_REQUEST, complaints=hint, error=(type(error).__name__, told))
 
 
 class _Warnings(logging.Handler):

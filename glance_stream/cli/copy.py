@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from glance_stream.cli.options import Invocation, best_effort_option, image_argument, json_option, pass_invocation, store_option
+from glance_stream.cli.options import (
+    Invocation,
+    best_effort_option,
+    check_stores,
+    image_argument,
+    json_option,
+    pass_invocation,
+    store_option,
+)
 from glance_stream.cli.teaching import epilog
 from glance_stream.errors import EXIT_FAILED, EXIT_LEFTOVERS, EXIT_LOCKED, EXIT_PARTIAL
 
@@ -15,7 +23,7 @@ if TYPE_CHECKING:
     from glance_stream.importing import Site
 
 EPILOG = epilog(
-    "glance-stream copy 3f2c --to mirror --to archive",
+    "glance-stream copy 3f2c --to far --to archive",
     "glance-stream copy jammy --all-stores --best-effort",
     codes=(EXIT_PARTIAL, EXIT_FAILED, EXIT_LEFTOVERS, EXIT_LOCKED),
 )
@@ -39,6 +47,9 @@ def command(
     """
     from glance_stream.cli.session import with_site
 
+    check_stores(stores, all_stores, "--to")
+    if not stores and not all_stores:
+        raise click.UsageError("name the stores to copy to with --to, or all with --all-stores", click.get_current_context())
     return with_site(invocation, lambda site: _copy(invocation, site, image, stores, all_stores, source, best_effort))
 
 

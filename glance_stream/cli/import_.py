@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from glance_stream.cli.options import Invocation, best_effort_option, json_option, pass_invocation, store_option
+from glance_stream.cli.options import Invocation, best_effort_option, check_stores, json_option, pass_invocation, store_option
 from glance_stream.cli.teaching import epilog
 from glance_stream.errors import EXIT_FAILED, EXIT_LEFTOVERS, EXIT_LOCKED, EXIT_PARTIAL
 
 if TYPE_CHECKING:
     from glance_stream.cli.output import Result
+    from glance_stream.errors import InvalidRequest
     from glance_stream.importing import ImportRequest, Site
 
 EPILOG = epilog(
@@ -55,6 +56,7 @@ def command(invocation: Invocation, /, max_size: str | None, **given: Any) -> in
     """
     from glance_stream.cli.session import with_site
 
+    check_stores(given["stores"], given["all_stores"], "--store")
     limit = _limit(max_size)
     properties = _properties(given.pop("properties"))
     return with_site(invocation, lambda site: _import(invocation, _limited(site, limit), properties, given))
@@ -66,18 +68,38 @@ async def _import(invocation: Invocation, site: Site, properties: dict[str, str]
     from datetime import UTC, datetime
 
     from glance_stream.cli.results import failed, succeeded
-    from glance_stream.errors import GlanceStreamError
+    from glance_stream.errors import GlanceStreamError, InvalidRequest
     from glance_stream.importing import import_image
 
-    request = _request(properties, **given)
+    algorithms = [given["hash_algo"] or "", *(text.partition(":")[0] for text in (*given["expect"], *given["expect_compressed"]))]
+    try:
+        request = _request(properties, **given)
+    except InvalidRequest as error:
+        raise _suggesting(error, algorithms) from error
     assert request.image_id is not None
     began, since = time.monotonic(), datetime.now(UTC)
     try:
         outcome = await import_image(site, request, invocation.reporter.progress)
     except (GlanceStreamError, asyncio.CancelledError) as error:
         invocation.reporter.trace()
-        return await failed(site, request.image_id, error, since)
+        told = _suggesting(error, algorithms) if isinstance(error, InvalidRequest) else error
+        return await failed(site, request.image_id, told, since)
     return succeeded(outcome, "imported", time.monotonic() - began)
+
+
+def _suggesting(error: InvalidRequest, algorithms: list[str]) -> InvalidRequest:
+    """The refusal of an unknown digest, with the one that may have been meant."""
+    import difflib
+    import hashlib
+
+    from glance_stream.errors import InvalidRequest
+
+    known = sorted(name for name in hashlib.algorithms_available if not name.startswith("shake"))
+    for name in algorithms:
+        if name and name not in known and name in str(error) and type(error) is InvalidRequest:
+            near = difflib.get_close_matches(name.lower(), known, 1)
+            return InvalidRequest(f"{error}; did you mean {near[0]!r}?" if near else f"{error}; known are {', '.join(known)}")
+    return error
 
 
 def _request(
@@ -89,6 +111,7 @@ def _request(
     expect: tuple[str, ...],
     expect_compressed: tuple[str, ...],
     image_id: str | None,
+    name: str | None,
     **same: Any,
 ) -> ImportRequest:
     """``same``: options that are called as the request's fields are."""
@@ -104,7 +127,9 @@ def _request(
         all_stores_must_succeed=not best_effort,
         expected=[Expectation.parse(text) for text in expect],
         expected_compressed=[Expectation.parse(text) for text in expect_compressed],
-        image_id=image_id or str(uuid.uuid4()),  # chosen here, so that it can be named also when the import fails
+        # Chosen here, so that it can be named also when the import fails.
+        image_id=str(uuid.uuid4()) if image_id is None else image_id.lower(),
+        name=name or None,
         properties=properties,
         **same,
     )

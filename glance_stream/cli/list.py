@@ -8,14 +8,20 @@ import click
 
 from glance_stream.cli import sizes
 from glance_stream.cli.options import Invocation, json_option, pass_invocation
-from glance_stream.cli.teaching import epilog
+from glance_stream.cli.teaching import NO_CATALOGUE, epilog
+from glance_stream.errors import EXIT_FAILED
 
 if TYPE_CHECKING:
     from glance_stream.cli.output import Result
     from glance_stream.importing import Site
     from glance_stream.model import Image
 
-EPILOG = epilog("glance-stream list", "glance-stream list --json", meanings={130: "interrupted"})
+EPILOG = epilog(
+    "glance-stream list",
+    "glance-stream list --json",
+    codes=(EXIT_FAILED,),
+    meanings={EXIT_FAILED: NO_CATALOGUE, 130: "interrupted"},
+)
 
 
 @click.command("list", epilog=EPILOG)

@@ -46,7 +46,20 @@ def json_option(function: F) -> F:
 
 
 def image_argument(function: F) -> F:
-    return click.argument("image", metavar="IMAGE")(function)
+    return click.argument("image", metavar="IMAGE", callback=_not_empty)(function)
+
+
+def _not_empty(context: click.Context, _parameter: click.Parameter, value: str) -> str:
+    """An empty word is a shell variable that was not set, and no name of any image."""
+    if not value:
+        raise click.UsageError("IMAGE is empty", context)
+    return value
+
+
+def check_stores(stores: tuple[str, ...], all_stores: bool, option: str) -> None:
+    """The library would refuse it too, in its own words. Raises UsageError."""
+    if stores and all_stores:
+        raise click.UsageError(f"--all-stores can't be used with {option}", click.get_current_context())
 
 
 def store_option(*names: str, help: str, multiple: bool = False) -> Callable[[F], F]:

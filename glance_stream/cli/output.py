@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 # A program that reads progress has no use for more, and a log file even less.
 PROGRESS_SECONDS = 0.5
 
+# A store's failure comes as a warning when it happens and mostly once more with the result; people are told it once, at the end.
+OF_A_STORE = "store '"
+
 # What a result that is an error says of an image when there is none to speak of, so that readers need not ask for each key.
 NO_IMAGE: Mapping[str, object] = {
     **dict.fromkeys(("image_id", "status", "size", "os_hash_algo", "os_hash_value", "checksum")),
@@ -106,6 +109,7 @@ class Human(Reporter):
     def __init__(self) -> None:
         self._display: Display | None = None
         self._over = False
+        self._held: list[str] = []
 
     def show(self, moment: Progress) -> None:
         if self._over:
@@ -119,7 +123,11 @@ class Human(Reporter):
         self._display.show(moment, self.reading)
 
     def warning(self, message: str, level: str = "warning") -> None:
-        say(sys.stderr, f"{level}: {message}")  # above the bars: while they are shown, sys.stderr is theirs
+        line = f"{level}: {message}"
+        if OF_A_STORE in message and not self.verbose:
+            self._held.append(line)
+        else:
+            say(sys.stderr, line)  # above the bars: while they are shown, sys.stderr is theirs
 
     def interrupted(self, message: str) -> None:
         self._stop()  # no bars any more: the terminal's echo of ^C moves the cursor, and what follows is short
@@ -132,6 +140,11 @@ class Human(Reporter):
 
     def conclude(self, result: Result) -> None:
         self._stop()
+        told = "\n".join([*result.lines, result.error[1] if result.error else "", *result.complaints])
+        for line in dict.fromkeys(self._held):
+            reason = line.partition(OF_A_STORE)[2].partition("': ")[2]
+            if not reason or reason not in told:
+                say(sys.stderr, line)
         for line in result.lines:
             self.tell(line)
         if result.error is not None:

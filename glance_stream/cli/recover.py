@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from glance_stream.cli.options import Invocation, json_option, pass_invocation
-from glance_stream.cli.teaching import epilog
-from glance_stream.errors import EXIT_LEFTOVERS
+from glance_stream.cli.teaching import NO_CATALOGUE, epilog
+from glance_stream.errors import EXIT_FAILED, EXIT_LEFTOVERS
 
 if TYPE_CHECKING:
     from glance_stream.cli.output import Result
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 EPILOG = epilog(
     "glance-stream recover",
     "glance-stream recover --json",
-    codes=(EXIT_LEFTOVERS,),
-    meanings={EXIT_LEFTOVERS: "something could still not be removed", 130: "interrupted; run it again"},
+    codes=(EXIT_FAILED, EXIT_LEFTOVERS),
+    meanings={EXIT_FAILED: NO_CATALOGUE, EXIT_LEFTOVERS: "something could still not be removed", 130: "interrupted; run it again"},
 )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from glance_stream import threads
@@ -18,13 +18,32 @@ from glance_stream.errors import (
     ImageLocked,
     ImageNotFound,
     ImportFailed,
+    InvalidRequest,
     Leftover,
 )
 from glance_stream.importing import Outcome, Site
 from glance_stream.model import Image, Status
 
+SHOWN_CANDIDATES = 10
 RECOVER = "run 'glance-stream recover' to try again to remove it"
 ROLLED_BACK = "interrupted and rolled back"
+
+
+class AmbiguousImage(InvalidRequest):
+    """A name, or the beginning of an id, that more than one image has."""
+
+    def __init__(self, message: str, candidates: Sequence[Image]) -> None:
+        super().__init__(message)
+        self.candidates = candidates
+
+    def lines(self) -> list[str]:
+        shown = [
+            f"  {one.image_id}  {one.status:<9}  {'-' if one.size is None else sizes.iec(one.size):>10}  "
+            f"{one.created_at.isoformat(' ', 'minutes') if one.created_at else '-'}  {one.name or '-'}"
+            for one in self.candidates[:SHOWN_CANDIDATES]
+        ]
+        more = len(self.candidates) - len(shown)
+        return [*shown, f"  and {more} more"] if more else shown
 
 
 def succeeded(outcome: Outcome, verb: str, seconds: float) -> Result:
@@ -52,7 +71,8 @@ async def failed(
     failures = error.failures if isinstance(error, ImportFailed) else {}
     image = await current(site, image_id)
     fields = {**(image_fields(image) if image else {}), **_told(failures, leftovers, ())}
-    complaints = [*_failed_lines(failures), *leftover_lines(leftovers), *await _advice(site, image_id, image, error)]
+    untold = {store_id: failure for store_id, failure in failures.items() if str(failure) not in told[1]}
+    complaints = [*_failed_lines(untold), *leftover_lines(leftovers), *await _advice(site, image_id, image, error)]
     return Result(EXIT_LEFTOVERS if leftovers else exit_code, fields, (), complaints, told)
 
 
@@ -60,7 +80,11 @@ def refused(error: GlanceStreamError) -> Result:
     """An error that no image's state belongs to."""
     fields = _told({}, error.leftovers, ())
     exit_code = EXIT_LEFTOVERS if error.leftovers else error.exit_code
-    return Result(exit_code, fields, (), leftover_lines(error.leftovers), (type(error).__name__, str(error)))
+    complaints = leftover_lines(error.leftovers)
+    if isinstance(error, AmbiguousImage):
+        fields["candidates"] = [image_fields(one) for one in error.candidates]
+        complaints = error.lines()
+    return Result(exit_code, fields, (), complaints, (type(error).__name__, str(error)))
 
 
 async def current(site: Site, image_id: str) -> Image | None:

@@ -12,12 +12,12 @@ from uuid import UUID
 from glance_stream import config, loop, threads
 from glance_stream.cli.options import Invocation, ending_signals
 from glance_stream.cli.output import Reporter, Result
-from glance_stream.errors import EXIT_INTERRUPTED, EXIT_LEFTOVERS, ImageNotFound, InvalidRequest
+from glance_stream.cli.results import AmbiguousImage
+from glance_stream.errors import EXIT_INTERRUPTED, EXIT_LEFTOVERS, ImageNotFound
 from glance_stream.importing import Site
 from glance_stream.model import Image
 
 SHORTEST_PREFIX = 4  # of an image id; as short as people will type and long enough to mean one of many
-SHOWN_CANDIDATES = 10
 
 STOPPING = "interrupted: rolling back; interrupt again to leave at once, then 'glance-stream recover' finds what is left"
 STOPPING_ALREADY = "interrupted: a rollback is under way already; interrupt again to leave at once"
@@ -80,11 +80,10 @@ async def find_image(site: Site, text: str) -> str:
     images = await threads.call(site.catalogue.list_images)
     meant = [image for image in images if image.name == text or _begins(image, text)]
     if not meant:
-        raise ImageNotFound(f"there is no image {text!r}; 'glance-stream list' shows those there are")
+        short = f" (the beginning of an id needs {SHORTEST_PREFIX} characters)" if len(text) < SHORTEST_PREFIX else ""
+        raise ImageNotFound(f"there is no image {text!r}{short}; 'glance-stream list' shows those there are")
     if len(meant) > 1:
-        shown = [f"{image.image_id} ({image.name or 'no name'})" for image in meant[:SHOWN_CANDIDATES]]
-        more = f" and {len(meant) - len(shown)} more" if len(meant) > len(shown) else ""
-        raise InvalidRequest(f"{text!r} may mean each of {len(meant)} images, give more of the id: {', '.join(shown)}{more}")
+        raise AmbiguousImage(f"{text!r} may mean each of {len(meant)} images, give more of the id", meant)
     return meant[0].image_id
 
 

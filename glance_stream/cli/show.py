@@ -8,7 +8,8 @@ import click
 
 from glance_stream.cli import sizes
 from glance_stream.cli.options import Invocation, image_argument, json_option, pass_invocation
-from glance_stream.cli.teaching import epilog
+from glance_stream.cli.teaching import NO_CATALOGUE, epilog
+from glance_stream.errors import EXIT_FAILED
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -18,7 +19,12 @@ if TYPE_CHECKING:
     from glance_stream.importing import Site
     from glance_stream.model import Image
 
-EPILOG = epilog("glance-stream show 3f2c", "glance-stream show jammy --json", meanings={130: "interrupted"})
+EPILOG = epilog(
+    "glance-stream show 3f2c",
+    "glance-stream show jammy --json",
+    codes=(EXIT_FAILED,),
+    meanings={EXIT_FAILED: NO_CATALOGUE, 130: "interrupted"},
+)
 
 
 @click.command("show", epilog=EPILOG)
@@ -67,6 +73,8 @@ def _fields(image: Image, failures: list[Failure], holder: Task | None) -> dict[
 
 
 def _task(holder: Task) -> dict[str, object]:
+    from glance_stream.catalogue import holder_is_dead
+
     process = holder.process
     return {
         "task": holder.id,
@@ -75,7 +83,14 @@ def _task(holder: Task) -> dict[str, object]:
         "pid": process.pid,
         "started_at": _moment(holder.started_at),
         "message": holder.message,
+        "dead": holder_is_dead(holder),
     }
+
+
+def _holder(holder: Task) -> str:
+    from glance_stream.catalogue import holder_is_dead
+
+    return f"{holder}; that process is dead: run 'glance-stream recover'" if holder_is_dead(holder) else str(holder)
 
 
 def _lines(image: Image, failures: list[Failure], holder: Task | None) -> list[str]:
@@ -87,16 +102,21 @@ def _lines(image: Image, failures: list[Failure], holder: Task | None) -> list[s
         "virtual": None if image.virtual_size is None else sizes.both(image.virtual_size),
         "created": _moment(image.created_at),
         "updated": _moment(image.updated_at),
-        "locked by": None if holder is None else str(holder),
+        "locked by": None if holder is None else _holder(holder),
     }
     return [
         f"image {image.image_id} ({image.status})",
         *image_lines(image),
         *(f"  {name:<11} {value}" for name, value in facts.items() if value),
         *(f"  location    {one.store_id}: {mask_password(one.url)}" for one in image.locations),
-        *(f"  property    {name}={value}" for name, value in sorted(image.properties.items())),
+        *(f"  property    {name}={value}" for name, value in sorted(image.properties.items()) if _tells(name, value)),
         *(f"  failed      {one.store_id}: {one.error}: {one.message}" for one in failures),
     ]
+
+
+def _tells(name: str, value: str) -> bool:
+    """Glance's own properties are there on every image, and mostly empty."""
+    return bool(value) or not name.startswith("os_glance_")
 
 
 def _moment(moment: datetime | None) -> str | None:

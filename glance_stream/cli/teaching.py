@@ -13,6 +13,7 @@ from glance_stream.errors import (
     EXIT_PARTIAL,
 )
 
+NO_CATALOGUE = "the catalogue can't be reached"
 MEANINGS = {
     EXIT_DONE: "done",
     EXIT_BAD_REQUEST: "bad request, nothing was changed",

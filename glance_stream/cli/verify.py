@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 EPILOG = epilog(
     "glance-stream verify 3f2c",
-    "glance-stream verify jammy --store mirror --json",
+    "glance-stream verify jammy --store far --json",
     codes=(EXIT_FAILED, EXIT_DAMAGED),
     meanings={EXIT_FAILED: "a copy could not be read, so nothing is known of it", 130: "interrupted"},
 )
@@ -40,10 +40,28 @@ def command(invocation: Invocation, /, image: str, store: str | None) -> int:
 
 async def _verify(invocation: Invocation, site: Site, image: str, store: str | None) -> Result:
     from glance_stream.cli.session import find_image, find_store
-    from glance_stream.importing import verify
+    from glance_stream.importing import Verification, verify
 
-    image_id = await find_image(site, image)
-    return _result(await verify(site, image_id, find_store(site, store), invocation.reporter.progress))
+    image_id, reporter = await find_image(site, image), invocation.reporter
+    chosen, recorded = find_store(site, store), await site.image(image_id)
+    if chosen is None and recorded.stores and all(_is_known(site, one) for one in recorded.stores):
+        found = []
+        for number, store_id in enumerate(recorded.stores, 1):  # one by one, so that it can be told which is read
+            reporter.reading = f"{store_id} ({number} of {len(recorded.stores)})"
+            found.append(await verify(site, image_id, store_id, reporter.progress))
+        return _result(Verification(found[-1].image, tuple(checked for one in found for checked in one.checked)))
+    reporter.reading = chosen or ""
+    return _result(await verify(site, image_id, chosen, reporter.progress))
+
+
+def _is_known(site: Site, store_id: str) -> bool:
+    from glance_stream.errors import GlanceStreamError
+
+    try:
+        site.store(store_id)
+    except GlanceStreamError:
+        return False
+    return True
 
 
 def _result(verification: Verification) -> Result:

@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import json
 import os
+import re
 import subprocess
 import uuid
 from pathlib import Path
@@ -117,6 +118,13 @@ def test_list_and_show_for_people(program: Program, image: Path) -> None:
     assert listed.endswith("fast, mirror\n")
     shown, _ = program.run("show", image_id)
     assert f"location    mirror: file://{program.home}/mirror/{image_id}\n" in shown
+    assert "os_glance_importing_to_stores=" not in shown, "empty as on every image"
+
+
+def test_an_id_in_capitals_and_no_name(program: Program, image: Path) -> None:
+    image_id = str(uuid.uuid4())
+    result = program.json("import", image, "--id", image_id.upper(), "--name", "")
+    assert (result["image_id"], result["name"]) == (image_id, None)
 
 
 def test_an_image_is_found_by_the_beginning_of_its_id_and_by_its_name(program: Program, image: Path) -> None:
@@ -130,7 +138,11 @@ def test_an_image_is_found_by_the_beginning_of_its_id_and_by_its_name(program: P
 def test_an_ambiguous_name_lists_the_candidates(program: Program, image: Path) -> None:
     ids = {one["image_id"] for one in program.many(*[["import", image, "--name", "jammy"]] * 2)}
     _, err = program.run("delete", "jammy", code=2)
-    assert all(image_id in err for image_id in ids)
+    first, *candidates = err.splitlines()
+    assert first == "error: 'jammy' may mean each of 2 images, give more of the id"
+    assert {line.split()[0] for line in candidates} == ids
+    assert all(re.search(r" active +5\.0 MiB  \d{4}-\d\d-\d\d \d\d:\d\d", line) for line in candidates)
+    assert {one["image_id"] for one in program.json("show", "jammy", code=2)["candidates"]} == ids
     assert set(program.objects("fast")) == ids
 
 

@@ -29,6 +29,8 @@ for command in ([], *([name] for name in {COMMANDS!r})):
     assert "Examples:" in told.getvalue(), command
     assert "  glance-stream " + " ".join(command) in told.getvalue(), command
     assert "Exit codes:" in told.getvalue(), command
+    if command in (["list"], ["show"], ["recover"]):
+        assert "the catalogue can't be reached" in told.getvalue(), command
     loaded = [name for name in {HEAVY!r} if name in sys.modules]
     assert not loaded, (command, loaded)
 """

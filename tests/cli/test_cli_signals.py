@@ -71,6 +71,8 @@ def test_a_killed_import_is_recovered(program: Program, endless: Endless) -> Non
     process = under_way(program, endless)
     process.kill()
     process.wait()
+    assert "that process is dead: run 'glance-stream recover'" in program.run("show", "jammy")[0]
+    assert program.json("show", "jammy")["locked_by"]["dead"] is True
     out, err = program.run("recover")
     assert out.startswith("recovered image ")
     assert err == ""
@@ -113,6 +115,19 @@ def test_progress_is_shown_on_a_terminal_and_only_there(program: Program, endles
     told = shown.index(b"interrupted: rolling back")
     assert b"transferring" not in shown[told:], "no rows after an interrupt"
     assert shown.rindex(b"\x1b[?25h") < shown.rindex(b"error:"), "the cursor is shown again"
+
+
+def test_verify_says_which_store_it_reads(program: Program, image: Path) -> None:
+    program.run("import", image, "--name", "jammy", "--store", "fast", "--store", "mirror")
+    master, slave = os.openpty()
+    process = program.start("verify", "jammy", stderr=slave)
+    os.close(slave)
+    shown = b""
+    while piece := _read(master):
+        shown += piece
+    os.close(master)
+    assert ended(process, 0)[0] == "fast    good\nmirror  good\n"
+    assert b"mirror (2 of 2)" in shown
 
 
 def _read(master: int) -> bytes:
