@@ -19,14 +19,14 @@ EPILOG = epilog(
     "glance-stream delete 3f2c",
     "glance-stream delete jammy --store mirror",
     codes=(EXIT_FAILED, EXIT_LOCKED),
-    meanings={EXIT_FAILED: "a store refused; what it still has stays on record", EXIT_INTERRUPTED: INTERRUPTED},
+    meanings={EXIT_FAILED: "a store failed; what it still has stays on record", EXIT_INTERRUPTED: INTERRUPTED},
 )
 
 
 @click.command("delete", epilog=EPILOG)
 @image_argument
 @store_option("--store", help="Delete from this store only; the last copy can't be deleted so. Default: from all, and the record.")
-@click.option("--forget", is_flag=True, help="Drop the record of copies in read-only stores; the data stays there.")
+@click.option("--forget", is_flag=True, help="Drop the record of copies in read-only or unknown stores; the data stays.")
 @json_option
 @pass_invocation
 def command(invocation: Invocation, /, image: str, store: str | None, forget: bool) -> int:

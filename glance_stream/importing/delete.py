@@ -16,10 +16,12 @@ from typing import TypeVar
 from glance_stream import threads
 from glance_stream.catalogue import Deletion, Operation, Task
 from glance_stream.errors import (
+    EXIT_FAILED,
     CatalogueError,
     GlanceStreamError,
     InvalidRequest,
     NotFound,
+    StoreError,
     StoreReadOnly,
     StoreTimeout,
     StoreUnavailable,
@@ -36,6 +38,7 @@ LOG = logging.getLogger(__name__)
 
 ALREADY_GONE = "already gone"
 KEPT_BY_STORE = "forgotten, the data is still in the store"
+UNKNOWN = "forgotten, the data is still there: this site has no such store"
 ADVICE = "so the data can't be deleted; --forget drops the location alone"
 
 
@@ -60,10 +63,14 @@ async def delete_from_store(site: Site, image_id: str, store_id: str, *, forget:
 async def delete_image(site: Site, image_id: str, *, forget: bool = False) -> Outcome:
     """Delete an image from every store and from the catalogue.
 
-    When a store refuses, the image stays with the locations that could not be deleted, and the store's error is raised.
+    ``forget``: drop the locations in stores that can't delete, or that the site does not have; the data stays. Without it they
+    are refused before anything is deleted: InvalidRequest, StoreReadOnly. When a store fails, the image stays with the locations
+    that could not be deleted; the error is raised, and tells which those are.
     """
     async with site.locked(image_id, Operation.DELETE) as task:
         image = await site.image(image_id)
+        for location in image.locations:
+            _require_deletable(site, location, forget)
         notes = await _delete_everywhere(_Deletion(site, task, forget, whole_image=True), image)
     return Outcome(image, notes=notes)
 
@@ -72,7 +79,10 @@ async def _delete_everywhere(deletion: _Deletion, image: Image) -> tuple[str, ..
     notes: tuple[str, ...] = ()
     for number, location in enumerate(image.locations):
         last = number == len(image.locations) - 1
-        told, cancelled = await deletion.remove(location, last=last)
+        try:
+            told, cancelled = await deletion.remove(location, last=last)
+        except GlanceStreamError as error:
+            raise _after(image, number, error) from error
         notes += told
         if cancelled and not last:
             raise asyncio.CancelledError
@@ -120,6 +130,33 @@ async def _require_other_copy(site: Site, image: Image, location: Location) -> N
     raise InvalidRequest(f"image {image.image_id}: {refusal}")
 
 
+def _require_deletable(site: Site, location: Location, forget: bool) -> None:
+    """Raises InvalidRequest, also for a store that its settings do not give; StoreReadOnly."""
+    store_id = location.store_id
+    if _is_known(site, location):
+        if site.store(store_id).traits.read_only and not forget:
+            raise StoreReadOnly(store_id, f"the store is read-only, {ADVICE}")
+    elif not forget:
+        raise InvalidRequest(f"{location.url} is in store {store_id!r}, which this site does not have, {ADVICE}")
+
+
+def _is_known(site: Site, location: Location) -> bool:
+    return bool(location.store_id) and location.store_id in site.stores
+
+
+def _after(image: Image, number: int, error: GlanceStreamError) -> GlanceStreamError:
+    """What the error of one location is once others are gone: a failure, and never a request that changed nothing."""
+    if not number:
+        return error
+    gone = ", ".join(repr(location.store_id) for location in image.locations[:number])
+    still = ", ".join(repr(location.store_id) for location in image.locations[number:])
+    reason = error.args[0] if isinstance(error, StoreError) else str(error)
+    message = f"{reason} (removed from {gone}; still recorded in {still})"
+    if isinstance(error, StoreError) and error.exit_code == EXIT_FAILED:
+        return type(error)(error.store_id, message)
+    return StoreError(image.locations[number].store_id, message)
+
+
 @dataclass(frozen=True)
 class _Deletion:
     """One deletion under its lock. ``whole_image``: the record goes with the last location."""
@@ -150,10 +187,12 @@ class _Deletion:
         return notes
 
     async def _remove_data(self, location: Location) -> tuple[str, ...]:
-        store = self.site.store(location.store_id)
+        if not _is_known(self.site, location):
+            return (f"{location.store_id or location.url}: {UNKNOWN}",)
         await threads.call(self.site.catalogue.deleting, self.task, location, whole_image=self.whole_image)
         try:
-            await _asked(location, "deletion", store.delete(location), self.site.limits.store_timeout)
+            deletion = self.site.store(location.store_id).delete(location)
+            await _asked(location, "deletion", deletion, self.site.limits.store_timeout)
         except NotFound:
             return (f"{location.store_id}: {ALREADY_GONE}",)
         except GlanceStreamError as error:

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 from importing_words import FaultyStore, House, assert_holds, assert_settled, content, file_stores, run
+from sqlalchemy import update
 
 from glance_stream.catalogue import Deletion
+from glance_stream.catalogue.tables import image_locations
 from glance_stream.errors import (
     EXIT_FAILED,
     CatalogueError,
@@ -18,6 +20,7 @@ from glance_stream.errors import (
     InvalidRequest,
     ObjectBusy,
     StoreDenied,
+    StoreError,
     StoreReadOnly,
     StoreTimeout,
     StoreUnavailable,
@@ -159,7 +162,8 @@ def test_deleting_altogether_with_a_store_that_can_not_delete(house: House) -> N
     frozen(house, "b")
     with pytest.raises(StoreReadOnly, match="forget"):
         run(delete_image(house.site, before.image_id))
-    assert house.image(before.image_id).stores == ("b",)
+    assert house.image(before.image_id) == before
+    assert_holds(house, before.image_id, DATA, "a", "b")
     outcome = run(delete_image(house.site, before.image_id, forget=True))
     assert outcome.notes == ("b: forgotten, the data is still in the store",)
     assert house.catalogue.list_images() == []
@@ -298,3 +302,51 @@ def test_a_deletion_that_can_not_be_recorded_stays_locked_for_recover(house: Hou
         run(delete_from_store(house.site, image_id, "b"))
     assert house.object("b", image_id) is None
     assert [one.deletion for one in house.catalogue.interrupted()] == [Deletion((location,), whole_image=False)]
+
+
+# -- stores that can't delete are told of before anything is deleted --------------------------------------------------------------
+
+
+def lost(house: House, store_id: str) -> None:
+    """From now on the site has no such store, and no other has its images."""
+    del house.site.stores._built[store_id]
+
+
+def nameless(house: House, image_id: str, store_id: str) -> None:
+    """A location from before stores had ids, whose store is not known any more."""
+    with house.catalogue._database.write() as connection:
+        changed = update(image_locations).where(image_locations.c.image_id == image_id, image_locations.c.store_id == store_id)
+        connection.execute(changed.values(store_id=""))
+    lost(house, store_id)
+
+
+@pytest.mark.parametrize("gone", ["a", "b", "c"])
+@pytest.mark.parametrize("named", [True, False])
+def test_deleting_altogether_with_a_store_that_the_site_does_not_have(house: House, gone: str, named: bool) -> None:
+    image_id = house.active(DATA, "a", "b", "c").image_id
+    url = next(one.url for one in house.image(image_id).locations if one.store_id == gone)
+    directory = house.directory(gone)
+    lost(house, gone) if named else nameless(house, image_id, gone)
+    before = house.image(image_id)
+    with pytest.raises(InvalidRequest, match="--forget"):
+        run(delete_image(house.site, image_id))
+    assert house.image(image_id) == before
+    assert len(house.files()) == 2
+    assert house.catalogue.holder(image_id) is None
+    outcome = run(delete_image(house.site, image_id, forget=True))
+    assert outcome.notes == (f"{gone if named else url}: forgotten, the data is still there: this site has no such store",)
+    assert (house.files(), house.catalogue.list_images()) == ([], [])
+    assert (directory / image_id).read_bytes() == DATA
+
+
+@pytest.mark.parametrize("error", [StoreReadOnly("b", "the file system is read-only"), ObjectBusy("b", "it has clones")])
+def test_an_error_after_the_first_removal_is_no_bad_request(open_site: OpenSite, tmp_path: Path, error: StoreError) -> None:
+    """And tells what is gone and what is left."""
+    house = open_site(file_stores(tmp_path, "a", "c", b={"delete": error}))
+    image_id = in_turn(house, "a", "b", "c")
+    with pytest.raises(StoreError, match=r"removed from 'a'; still recorded in 'b', 'c'") as caught:
+        run(delete_image(house.site, image_id))
+    assert (caught.value.exit_code, caught.value.retryable) == (EXIT_FAILED, error.retryable)
+    assert not isinstance(caught.value, StoreReadOnly)
+    assert_holds(house, image_id, DATA, "b", "c")
+    assert_settled(house, image_id, "abc")
