@@ -20,9 +20,12 @@ from glance_stream.sources.base import Source, SourceInfo
 from glance_stream.sources.path import PathSource, open_for_reading
 from glance_stream.stores.base import SAFE_NAME, ObjectStat, Store, Traits, Writer, require_safe_name
 from glance_stream.stores.file_system import (
+    is_directory,
     look_at,
+    make_directory,
     mapped,
     mapped_for,
+    nearest_directory,
     path_of_url,
     remove_if_there,
     require_regular,
@@ -30,7 +33,6 @@ from glance_stream.stores.file_system import (
 )
 from glance_stream.stores.file_writer import TEMPORARY_NAME, FileWriter
 
-access = aiofiles.os.wrap(os.access)
 statvfs = aiofiles.os.wrap(os.statvfs)
 
 
@@ -61,7 +63,7 @@ class FileStore(Store):
     """A directory on a local or network file system.
 
     While the directory is not there, as when its file system is not mounted, the store is unavailable: no image is then known to be
-    missing. An empty mount point can't be told from an empty store.
+    missing. An empty mount point can't be told from an empty store. Only a writer makes the directory, unless it was seen before.
     """
 
     type = "file"
@@ -76,6 +78,7 @@ class FileStore(Store):
         except ValueError as error:
             raise InvalidRequest(f"store {store_id!r}: {error}") from error
         self._opened = False
+        self._seen = False  # the directory was there
 
     @classmethod
     def from_options(cls, store_id: str, options: FileOptions, *, read_only: bool = False) -> FileStore:
@@ -86,17 +89,22 @@ class FileStore(Store):
         return str(self.path)
 
     async def open(self) -> None:
-        if self._opened:
-            return
+        """Makes nothing: where the directory is still to be made, it is enough that it can be."""
+        if not self._opened:
+            await threads.call(self._open)
+            self._opened = True
+
+    def _open(self) -> None:
         with mapped(self.store_id):
-            try:
-                await aiofiles.os.makedirs(self.path, exist_ok=True, executor=threads.THREADS)
-            except (FileExistsError, NotADirectoryError) as error:  # it will not pass: glance_store gives up writing here too
-                raise StoreDenied(self.store_id, f"{self.path} can't be made: it or a part of it is no directory") from error
-            writable = await access(self.path, os.R_OK | os.W_OK | os.X_OK, executor=threads.THREADS)
-        if not writable and not self.traits.read_only:
-            raise StoreDenied(self.store_id, f"no permission to write in {self.path}")
-        self._opened = True
+            if is_directory(self.path):
+                self._seen = True
+            if self.traits.read_only:
+                if not self._seen:
+                    raise StoreUnavailable(self.store_id, f"{self.path} is not there, or no directory")
+                return
+            place = nearest_directory(self.store_id, self.path)
+            if not os.access(place, os.R_OK | os.W_OK | os.X_OK):
+                raise StoreDenied(self.store_id, f"no permission to write in {place}")
 
     def writer(self, image_id: str) -> Writer:
         if self.traits.read_only:
@@ -105,7 +113,15 @@ class FileStore(Store):
 
     async def _prepare(self, size_hint: int | None, thin: bool) -> None:
         await self.open()
+        await threads.call(self._make)
         await self._check_room(size_hint, thin)
+
+    def _make(self) -> None:
+        """Make the directory unless it was there before: then it is gone because its file system is."""
+        if not self._seen:
+            with mapped(self.store_id):
+                make_directory(self.store_id, self.path)
+            self._seen = True
 
     async def _check_room(self, size_hint: int | None, thin: bool) -> None:
         """Refuse early what can't fit; a thin image may fit although its size does not."""

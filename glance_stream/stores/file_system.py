@@ -6,7 +6,7 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from glance_stream.errors import Duplicate, NotFound, StoreDenied, StoreError, StoreFull, StoreUnavailable
@@ -71,6 +71,27 @@ def is_directory(path: Path) -> bool:
         if error.errno in NOT_THERE:
             return False
         raise
+
+
+def nearest_directory(store_id: str, path: Path) -> Path:
+    """``path``, or what is there of the way to it. Raises StoreDenied where something else is in its way, which will not pass."""
+    place = path
+    while not is_directory(place):
+        if not os.path.lexists(place):
+            place = place.parent
+        elif not is_directory(place):  # nor has another made it one since the first look
+            raise StoreDenied(store_id, f"{path} can't be made: {place} is no directory")
+    return place
+
+
+def make_directory(store_id: str, path: Path) -> None:
+    """With all levels above it that are missing; each is durable before there is anything in it."""
+    place = nearest_directory(store_id, path)
+    for name in path.relative_to(place).parts:
+        place /= name
+        with suppress(FileExistsError):  # another was faster; whether with a directory the next level finds out, or the caller
+            os.mkdir(place)
+        sync_directory(place.parent)
 
 
 def path_of_url(url: str) -> Path | None:

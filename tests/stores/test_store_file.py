@@ -106,6 +106,7 @@ def test_order_is_sync_file_link_sync_directory(store: FileStore, monkeypatch: p
 
     for name in ("fsync", "link", "unlink", "rename"):
         monkeypatch.setattr(os, name, recorded(name, getattr(os, name)))
+    store.path.mkdir()
     run(put(store, IMAGE, b"abc"))
     assert [call for call in calls if call != "unlink"] == ["fsync", "link", "fsync directory"]
 

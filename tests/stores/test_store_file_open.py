@@ -61,6 +61,7 @@ def test_an_opening_that_hangs_is_waited_for_by_the_abort(store: FileStore, monk
 def test_abort_after_a_refused_creation(store: FileStore, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
     """Where nothing can have been made nothing is removed: it would fail for the same reason, or be another's file."""
     removed: list[Path] = []
+    store.path.mkdir()
 
     async def scenario() -> None:
         writer = store.writer(IMAGE)
