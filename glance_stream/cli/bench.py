@@ -21,6 +21,7 @@ EPILOG = epilog(
     "glance-stream bench --size 8GiB --dir /srv/images --dir /mnt/nfs/images --runs 5",
     meanings={130: "interrupted"},
 )
+UNITS = "MB are 1,000,000 bytes; --size and the other commands count in KiB, MiB, GiB (powers of 1024)."
 
 
 @click.command("bench", epilog=EPILOG)
@@ -53,7 +54,7 @@ def command(invocation: Invocation, /, size: str, directories: tuple[Path, ...],
         for number in ending_signals():
             signal.signal(number, signal.default_int_handler)  # so that what it wrote is removed then too
         found = benchmark.run(wanted, chosen, runs, invocation.reporter.measured)
-    return invocation.reporter.finish(Result(0, found, render(found).splitlines()))
+    return invocation.reporter.finish(Result(0, found, [*render(found).splitlines(), "", UNITS]))
 
 
 def _configured(config: Config) -> list[Path]:
