@@ -182,6 +182,11 @@ class Catalogue:
                 raise CatalogueError(f"image {task.image_id}: the outcome of {task} is not recorded, so it stays locked")
             locks.drop(connection, task)
 
+    def is_open(self, task: Task) -> bool:
+        """Whether the operation has begun and has no recorded outcome."""
+        with self._database.read() as connection:
+            return journal.find(connection, task) is not None
+
     def interrupted(self) -> list[Interrupted]:
         """Every locked image with its holder and journal, oldest first. `holder_is_dead` tells which were left behind."""
         with self._database.read() as connection:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 INTERRUPTED = "interrupted: what was deleted stays deleted; delete again to finish"
 EPILOG = epilog(
     "glance-stream delete 3f2c",
-    "glance-stream delete jammy --store mirror",
+    "glance-stream delete jammy --store far",
     codes=(EXIT_FAILED, EXIT_LOCKED),
     meanings={EXIT_FAILED: "a store failed; what it still has stays on record", EXIT_INTERRUPTED: INTERRUPTED},
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from glance_stream import threads
@@ -88,9 +88,14 @@ class CatalogueRecorder(Recorder):
         try:
             self._catalogue.add_location(self._task, location, activate=True)
         except CatalogueError as error:
-            if not self._is_recorded([location], error):
+            if not self._look_up(lambda: self._is_shown(location), error):
                 raise
         self._shown.append(location)
+
+    def _is_shown(self, location: Location) -> bool:
+        image = self._catalogue.get_image(self._task.image_id)
+        shown = [(one.store_id, one.url) for one in image.locations]
+        return image.status is Status.ACTIVE and (location.store_id, location.url) in shown
 
     async def finished(self, outcome: Transferred) -> None:
         self._failures = reasons(outcome.failures)
@@ -102,20 +107,18 @@ class CatalogueRecorder(Recorder):
         try:
             self._catalogue.record_success(self._task, locations, self._failures)
         except CatalogueError as error:
-            if not self._is_recorded(locations, error):
+            if not self._look_up(lambda: not self._catalogue.is_open(self._task), error):
                 raise
 
-    def _is_recorded(self, locations: Sequence[Location], doubt: CatalogueError) -> bool:
+    def _look_up(self, is_recorded: Callable[[], bool], doubt: CatalogueError) -> bool:
         """Whether a record whose answer was an error took effect all the same: a connection may be lost after the commit.
 
         Raises RecordInDoubt if that can't be told. Undoing then could remove the data of an active image.
         """
         try:
-            image = self._catalogue.get_image(self._task.image_id)
+            return is_recorded()
         except GlanceStreamError as error:
             raise RecordInDoubt(f"{doubt}; whether the image was recorded can't be read either: run 'recover' later") from error
-        recorded = {(location.store_id, location.url) for location in image.locations}
-        return image.status is Status.ACTIVE and recorded >= {(location.store_id, location.url) for location in locations}
 
     async def rolled_back(self, failures: Mapping[str, GlanceStreamError], leftovers: Sequence[Leftover]) -> None:
         self._undone = True

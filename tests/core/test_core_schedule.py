@@ -185,7 +185,7 @@ class RingMachine(RuleBasedStateMachine):
         assert self.ring.produced == sum(map(len, self.slots))
         assert (self.ring.failed, self.ring.finished) == (self.state == "failed", self.state == "finished")
         assert self.ring.fingerprints() == b"".join(map(xxhash.xxh3_128_digest, self.slots))
-        for lane, cursor, gone, held in zip(self.lanes, self.cursors, self.gone, self.held, strict=True):
+        for lane, cursor, gone in zip(self.lanes, self.cursors, self.gone, strict=True):
             assert lane.detached is gone
             assert lane.position == sum(map(len, self.slots[:cursor]))
 

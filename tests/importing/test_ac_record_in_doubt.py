@@ -19,7 +19,6 @@ def lose(house: House, monkeypatch: pytest.MonkeyPatch, name: str, *, before: bo
     """The named operation answers with a lost connection, before or after it took effect; reading may fail from then on."""
     catalogue = house.site.catalogue
     real: Callable[..., Any] = getattr(catalogue, name)
-    read = catalogue.get_image
     lost = False
 
     def operation(*given: Any, **named: Any) -> None:
@@ -29,13 +28,17 @@ def lose(house: House, monkeypatch: pytest.MonkeyPatch, name: str, *, before: bo
         lost = True
         raise CatalogueError("server closed the connection unexpectedly")
 
-    def get_image(image_id: str) -> Any:
-        if lost and reading:
-            raise CatalogueError("server closed the connection unexpectedly")
-        return read(image_id)
+    def failing(read: Callable[..., Any]) -> Callable[..., Any]:
+        def maybe(*given: Any) -> Any:
+            if lost and reading:
+                raise CatalogueError("server closed the connection unexpectedly")
+            return read(*given)
+
+        return maybe
 
     monkeypatch.setattr(catalogue, name, operation)
-    monkeypatch.setattr(catalogue, "get_image", get_image)
+    for reader in ("get_image", "is_open"):
+        monkeypatch.setattr(catalogue, reader, failing(getattr(catalogue, reader)))
 
 
 def test_a_success_that_was_recorded_is_a_success(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
