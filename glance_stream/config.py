@@ -26,7 +26,7 @@ APPLICATION = "glance-stream"
 RESERVED_STORE_PREFIX = "os_glance_"  # Glance's staging and tasks stores; all-stores once imported into them (bug 1863879)
 BINARY_UNITS = {"kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "tib": 1 << 40}
 SIZE_UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12, **BINARY_UNITS}
-PATH_OPTIONS = re.compile(r"(.*_)?(path|file|dir)")  # names of store options that are paths: `path`, `ca_file`, ...
+PATH_OPTIONS = re.compile(r"(.*_)?(path|file|dir|ca)")  # names of store options that are paths: `path`, `ca_file`, ...
 SLOT_ALIGNMENT = 4096
 
 S = TypeVar("S", bound=msgspec.Struct)

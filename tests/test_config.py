@@ -107,13 +107,14 @@ def test_the_nearest_file_wins(home: Path, tmp_path: Path, monkeypatch: pytest.M
 def test_paths_are_made_absolute(write: Callable[[str], Path], home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DISK", "/mnt/ä")
     file = write(
-        '[catalogue]\nurl = "sqlite:///state/c.db?timeout=5"\n[stores.a]\ntype = "file"\npath = "../images"\nca_file = "~/ca.pem"\n'
+        '[catalogue]\nurl = "sqlite:///state/c.db?timeout=5"\n[stores.a]\ntype = "file"\npath = "../images"\n'
+        'ca_file = "~/ca.pem"\nca = "web.pem"\n'
         '[stores.b]\ntype = "file"\npath = "${DISK}/b"\nprefix = "$x/~"\nurl = "relative"'
     )
     found = load(file)
     assert found.catalogue.url == f"sqlite:///{file.parent}/state/c.db?timeout=5"
     images = str(file.parent.parent / "images")
-    assert dict(found.stores["a"].options) == {"path": images, "ca_file": f"{home}/ca.pem"}
+    assert dict(found.stores["a"].options) == {"path": images, "ca_file": f"{home}/ca.pem", "ca": f"{file.parent}/web.pem"}
     assert dict(found.stores["b"].options) == {"path": "/mnt/ä/b", "prefix": "$x/~", "url": "relative"}
 
 

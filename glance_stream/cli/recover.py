@@ -29,7 +29,7 @@ def command(invocation: Invocation, /) -> int:
     """Clean up after crashes and failed rollbacks.
 
     Rolls back or finishes what dead processes began, and tries again to remove what could not be removed before. An image
-    whose holder may be alive is left alone and named.
+    whose holder may be alive, or whose store can not be asked, is left alone and named.
     """
     from glance_stream.cli.session import with_site
 
@@ -54,7 +54,7 @@ def _result(done: Recovered) -> Result:
     }
     lines = [
         *(f"recovered image {image_id}" for image_id in done.images),
-        *(f"left alone, it may be alive: {held}" for held in done.held),
+        *(f"left alone, it may be alive or a store can not be asked: {held}" for held in done.held),
         *(f"removed from {one.store_id}: {one.trace}" for one in done.removed),
     ]
     complaints = [f"still in {one.store_id}: {one.trace}: {one.reason}" for one in done.leftovers]
