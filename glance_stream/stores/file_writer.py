@@ -40,9 +40,7 @@ Prepare = Callable[[int | None, bool], Awaitable[None]]  # with size hint and th
 class FileWriter(Writer):
     """One file on its way. The lane writes natively to the descriptor; nobody closes it while a write may be under way."""
 
-    def __init__(
-        self, store_id: str, final: Path, mode: int | None, prepare: Callable[[int | None, bool], Awaitable[None]]
-    ) -> None:
+    def __init__(self, store_id: str, final: Path, mode: int | None, prepare: Prepare) -> None:
         """``prepare(size_hint, thin)``: the store's part of the opening."""
         self._store_id = store_id
         self._prepare = prepare
