@@ -33,7 +33,10 @@ from glance_stream.stores.file_system import (
 )
 from glance_stream.stores.file_writer import TEMPORARY_NAME, FileWriter
 
+# As aiofiles.os has others: a coroutine over a call that may block, here on our daemon threads.
 statvfs = aiofiles.os.wrap(os.statvfs)
+remove = aiofiles.os.wrap(remove_if_there)
+fsync_directory = aiofiles.os.wrap(sync_directory)
 
 
 class FileOptions(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -142,20 +145,18 @@ class FileStore(Store):
     async def delete(self, location: Location) -> None:
         if self.traits.read_only:
             raise StoreReadOnly(self.store_id, "the store is read-only")
-        await threads.call(self._delete, self._path_of(location))
-
-    def _delete(self, path: Path) -> None:
-        look_at(self.store_id, path)  # what is no image is not ours to remove
+        path = self._path_of(location)
+        await threads.call(look_at, self.store_id, path)  # what is no image is not ours to remove
         with mapped_for(self.store_id, path):
-            path.unlink()
-            sync_directory(path.parent)
+            await aiofiles.os.unlink(path, executor=threads.THREADS)
+            await fsync_directory(path.parent, executor=threads.THREADS)
 
     async def discard(self, trace: str) -> None:
         path = path_of_url(trace)
         if path is None or path.parent != self.path or not TEMPORARY_NAME.fullmatch(path.name):
             raise StoreError(self.store_id, f"not a temporary file of this store: {trace}")
         with mapped(self.store_id):
-            await threads.call(remove_if_there, path)
+            await remove(path, executor=threads.THREADS)
 
     async def find(self, image_id: str) -> Location | None:
         path = self._final(image_id)
