@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 from glance_stream import threads
 from glance_stream.catalogue import Deletion, Operation, Task
@@ -23,16 +22,12 @@ from glance_stream.errors import (
     NotFound,
     StoreError,
     StoreReadOnly,
-    StoreTimeout,
     StoreUnavailable,
 )
+from glance_stream.importing.asking import ask, ask_stat
 from glance_stream.importing.outcome import Outcome
 from glance_stream.importing.site import Site
 from glance_stream.model import Image, Location, Status
-from glance_stream.stores.base import ObjectStat
-from glance_stream.transfer.target import as_store_error
-
-T = TypeVar("T")
 
 LOG = logging.getLogger(__name__)
 
@@ -114,7 +109,7 @@ async def _require_other_copy(site: Site, image: Image, location: Location) -> N
         if other.url == location.url:
             continue
         try:
-            size = (await _stat(site, other)).size
+            size = (await ask_stat(site, other)).size
         except NotFound:
             missing.append(f"store {other.store_id!r} has none")
         except GlanceStreamError as error:
@@ -192,7 +187,7 @@ class _Deletion:
         await threads.call(self.site.catalogue.deleting, self.task, location, whole_image=self.whole_image)
         try:
             deletion = self.site.store(location.store_id).delete(location)
-            await _asked(location, "deletion", deletion, self.site.limits.store_timeout)
+            await ask(location.store_id, deletion, self.site.limits.store_timeout, late="deletion has not ended")
         except NotFound:
             return (f"{location.store_id}: {ALREADY_GONE}",)
         except GlanceStreamError as error:
@@ -218,7 +213,7 @@ async def find_gone(site: Site, deletion: Deletion) -> list[Location]:
     gone = []
     for location in deletion.locations:
         try:
-            await _stat(site, location)
+            await ask_stat(site, location)
         except NotFound:
             gone.append(location)
     return gone
@@ -244,28 +239,9 @@ async def finish_deletion(site: Site, task: Task, image: Image, deletion: Deleti
 async def _is_gone(site: Site, location: Location) -> bool:
     """Whether it is known to be."""
     try:
-        await _stat(site, location)
+        await ask_stat(site, location)
     except NotFound:
         return True
     except GlanceStreamError as error:
         LOG.warning("can't tell whether %s is deleted, so it stays recorded: %s", location.url, error)
     return False
-
-
-async def _stat(site: Site, location: Location) -> ObjectStat:
-    store = site.store(location.store_id)
-    return await _asked(location, "asking for the object", store.stat(location), site.limits.undo_timeout)
-
-
-async def _asked(location: Location, what: str, call: Awaitable[T], seconds: float) -> T:
-    """What a store answers in its time. Whatever it raises is this store's failure."""
-    limit = asyncio.timeout(seconds)
-    try:
-        async with limit:
-            return await call
-    except Exception as error:
-        if limit.expired():
-            raise StoreTimeout(location.store_id, f"{what} has not ended within {seconds:g} s") from error
-        if isinstance(error, GlanceStreamError):
-            raise
-        raise as_store_error(location.store_id, error) from error

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TypeVar
 
 from glance_stream import threads
 from glance_stream.catalogue import Content, Entry, Event, Interrupted, Journal, Operation, RecordedLeftover, Task, holder_is_dead
 from glance_stream.chunker import DigestRefused
-from glance_stream.errors import GlanceStreamError, ImageLocked, ImageNotFound, Leftover, NotFound, StoreError, StoreTimeout
+from glance_stream.errors import GlanceStreamError, ImageLocked, ImageNotFound, Leftover, NotFound, StoreError
+from glance_stream.importing.asking import ask, ask_stat
 from glance_stream.importing.delete import find_gone, finish_deletion
 from glance_stream.importing.site import Site
 from glance_stream.model import Image, Location
 from glance_stream.rollback import IN_DOUBT, Rollback
-from glance_stream.stores.base import ObjectStat
 from glance_stream.transfer import examine
-from glance_stream.transfer.target import as_store_error
-
-T = TypeVar("T")
 
 LOG = logging.getLogger(__name__)
 
@@ -158,7 +153,7 @@ async def _remove(site: Site, recorded: RecordedLeftover) -> Leftover | None:
         if store.owns(left.trace):
             await _remove_object(site, recorded)
         else:
-            await _asked(site, left.store_id, store.discard(left.trace))
+            await ask(left.store_id, store.discard(left.trace), site.limits.undo_timeout)
             if in_doubt:
                 await _settle_doubt(site, recorded)
     except NotFound:
@@ -227,15 +222,11 @@ async def _held(site: Site, image_id: str) -> AsyncIterator[Image | None]:
 
 
 async def _find(site: Site, store_id: str, image_id: str) -> Location | None:
-    return await _asked(site, store_id, site.store(store_id).find(image_id))
-
-
-async def _stat(site: Site, location: Location) -> ObjectStat:
-    return await _asked(site, location.store_id, site.store(location.store_id).stat(location))
+    return await ask(store_id, site.store(store_id).find(image_id), site.limits.undo_timeout)
 
 
 async def _delete(site: Site, location: Location) -> None:
-    await _asked(site, location.store_id, site.store(location.store_id).delete(location))
+    await ask(location.store_id, site.store(location.store_id).delete(location), site.limits.undo_timeout)
 
 
 async def _holds(site: Site, location: Location, content: Content | Image) -> bool:
@@ -244,7 +235,7 @@ async def _holds(site: Site, location: Location, content: Content | Image) -> bo
     if not algorithm or not value:
         return False
     try:
-        if (await _stat(site, location)).size != content.size:
+        if (await ask_stat(site, location)).size != content.size:
             return False
         found = await examine(site.store(location.store_id).open_reader(location), [algorithm], limits.slot_size, limits)
     except NotFound:
@@ -252,17 +243,3 @@ async def _holds(site: Site, location: Location, content: Content | Image) -> bo
     except DigestRefused as error:
         raise StoreError(location.store_id, f"{location.url} can't be compared: {error}") from error
     return found.digests[algorithm] == value
-
-
-async def _asked(site: Site, store_id: str, call: Awaitable[T]) -> T:
-    """What a store answers in its time. Whatever it raises is this store's failure and keeps no other from being looked at."""
-    limit = asyncio.timeout(site.limits.undo_timeout)
-    try:
-        async with limit:
-            return await call
-    except Exception as error:
-        if limit.expired():
-            raise StoreTimeout(store_id, f"no answer within {site.limits.undo_timeout:g} s") from error
-        if isinstance(error, GlanceStreamError):
-            raise
-        raise as_store_error(store_id, error) from error
