@@ -126,11 +126,15 @@ class ImportFailed(GlanceStreamError):
 
 
 class StoreError(GlanceStreamError):
-    """A store failed. ``store_id`` names it; the message never holds a credential."""
+    """A store failed. ``store_id`` names it; the message never holds a credential.
 
-    def __init__(self, store_id: str, message: str) -> None:
+    ``retry_after``: seconds that the store itself asks to wait before the next try (RFC 9110, 10.2.3); None if it said nothing.
+    """
+
+    def __init__(self, store_id: str, message: str, *, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.store_id = store_id
+        self.retry_after = retry_after
 
     def __str__(self) -> str:
         return f"store {self.store_id!r}: {self.args[0]}"

@@ -10,6 +10,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
+from glance_stream.errors import SourceError
+
 
 @dataclass(frozen=True)
 class SourceInfo:
@@ -31,6 +33,13 @@ class Source(ABC):
     @abstractmethod
     def readinto(self, view: memoryview) -> int:
         """Read up to ``len(view)`` bytes into ``view``; 0 only at the end of a complete stream. Raises SourceError."""
+
+    def reopen(self, offset: int) -> None:
+        """Go on at ``offset``, its end included, of the very content that `open` found, whatever was read or broke meanwhile.
+
+        Raises SourceError where the content has changed since, and from a source that can only be read in one go.
+        """
+        raise SourceError(f"{self.name} can only be read from its beginning to its end")
 
     def fileno(self) -> int | None:
         """A descriptor whose plain reads give the same bytes as readinto, for reading without the GIL; None if there is none."""

@@ -60,6 +60,15 @@ class HttpSource(Source):
         assert self._first is not None
         return SourceInfo(self._size, self._first.validator)
 
+    def reopen(self, offset: int) -> None:
+        if self._first is None:
+            raise SourceError(f"{self.name} is not open")
+        self._wire.close()
+        self._offset, self._ended = offset, offset == self._size
+        self._tries = self._discards = 0
+        if not self._ended:
+            self._persist(self._resume, None)
+
     def readinto(self, view: memoryview) -> int:
         if self._first is None:
             raise SourceError(f"{self.name} is not open")

@@ -44,6 +44,9 @@ class PathSource(Source):
         """Raises OSError, ValueError. A subclass may be stricter, and has errors of its own."""
         return open_for_reading(self.path, _require_readable_kind)
 
+    def reopen(self, offset: int) -> None:
+        self._opened().reopen(offset)
+
     def readinto(self, view: memoryview) -> int:
         return self._opened().readinto(view)
 

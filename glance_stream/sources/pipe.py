@@ -40,6 +40,12 @@ class PipeSource(Source):
             return self._file.info()
         return SourceInfo()
 
+    def reopen(self, offset: int) -> None:
+        if self._file is None:
+            super().reopen(offset)
+        else:
+            self._file.reopen(offset)
+
     def _mode(self) -> int:
         try:
             return os.fstat(self._fd).st_mode

@@ -16,11 +16,17 @@ class RegularFile:
         self.fd = fd
         self.name = name
         self._facts = self._look()
-        self._left = max(0, self._facts[-1] - os.lseek(fd, 0, os.SEEK_CUR))
+        self._start = os.lseek(fd, 0, os.SEEK_CUR)
+        self._size = self._left = max(0, self._facts[-1] - self._start)
         os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_SEQUENTIAL)  # doubles the kernel's read-ahead
 
     def info(self) -> SourceInfo:
-        return SourceInfo(self._left, ":".join(f"{fact:x}" for fact in self._facts))
+        return SourceInfo(self._size, ":".join(f"{fact:x}" for fact in self._facts))
+
+    def reopen(self, offset: int) -> None:
+        self.verify_unchanged()
+        os.lseek(self.fd, self._start + offset, os.SEEK_SET)
+        self._left = self._size - offset
 
     def readinto(self, view: memoryview) -> int:
         try:

@@ -15,8 +15,12 @@ from glance_stream.stores.base import Store
 # type in the configuration -> module, class of the store, class of its options
 TYPES = {
     "file": ("glance_stream.stores.file", "FileStore", "FileOptions"),
+    "glance_store": ("glance_stream.stores.glance_store", "GlanceStoreStore", "GlanceStoreOptions"),
     "http": ("glance_stream.stores.http", "HttpStore", "HttpOptions"),
     "memory": ("glance_stream.stores.memory", "MemoryStore", "MemoryOptions"),
+    "rbd": ("glance_stream.stores.rbd", "RbdStore", "RbdOptions"),
+    "s3": ("glance_stream.stores.s3", "S3Store", "S3Options"),
+    "swift": ("glance_stream.stores.swift", "SwiftStore", "SwiftOptions"),
 }
 
 

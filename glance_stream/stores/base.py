@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import ClassVar
@@ -41,11 +41,14 @@ class Traits:
     read_only: no image can be written or deleted here.
     needs_size: a writer can't be opened without a size hint.
     thin: zero runs can be left out of what is stored.
+    atomic_commit: nothing can be seen under the image's name before the commit. Where it is false (a foreign driver that writes
+        in place) what is seen is not complete until then.
     """
 
     read_only: bool = False
     needs_size: bool = False
     thin: bool = False
+    atomic_commit: bool = True
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,20 @@ class ObjectStat:
     """What a store says of an object without reading it. Size in bytes."""
 
     size: int
+
+
+@dataclass(frozen=True)
+class Stray:
+    """What a writer of ours has in a store and has not committed: of a transfer that runs, or of one that died.
+
+    ``trace`` is fit for `Store.discard`. ``age``: seconds since it last changed, as far as the store tells. ``size``: bytes that it
+    takes up, None where the store does not tell.
+    """
+
+    trace: str
+    image_id: str
+    age: float
+    size: int | None = None
 
 
 class Writer(ABC):
@@ -152,6 +169,22 @@ class Store(ABC):
 
         Raises StoreError, also for what is not a trace of this store.
         """
+
+    @abstractmethod
+    async def strays(self) -> list[Stray]:
+        """All that writers of ours have here and have not committed, and nothing of anybody else's. Raises StoreError."""
+
+    async def sweep(self, older_than: float, spare: Collection[str] = ()) -> list[Stray]:
+        """Discard the strays that have not changed for ``older_than`` seconds, but for those whose traces are to be spared.
+
+        Returns what was removed. Raises StoreError at the first that can't be; those before it are gone.
+        """
+        swept = []
+        for stray in await self.strays():
+            if stray.age >= older_than and stray.trace not in spare:
+                await self.discard(stray.trace)
+                swept.append(stray)
+        return swept
 
     @abstractmethod
     async def find(self, image_id: str) -> Location | None:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import re
+import time
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -18,7 +20,7 @@ from glance_stream.errors import InvalidRequest, NotFound, StoreDenied, StoreErr
 from glance_stream.model import Location
 from glance_stream.sources.base import Source, SourceInfo
 from glance_stream.sources.path import PathSource, open_for_reading
-from glance_stream.stores.base import SAFE_NAME, ObjectStat, Store, Traits, Writer, require_safe_name
+from glance_stream.stores.base import SAFE_NAME, ObjectStat, Store, Stray, Traits, Writer, require_safe_name
 from glance_stream.stores.file_system import (
     is_directory,
     look_at,
@@ -37,6 +39,9 @@ from glance_stream.stores.file_writer import TEMPORARY_NAME, FileWriter
 statvfs = aiofiles.os.wrap(os.statvfs)
 remove = aiofiles.os.wrap(remove_if_there)
 fsync_directory = aiofiles.os.wrap(sync_directory)
+
+
+BLOCK = 512  # bytes in a unit of st_blocks, whatever the file system's own
 
 
 class FileOptions(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -157,6 +162,24 @@ class FileStore(Store):
             raise StoreError(self.store_id, f"not a temporary file of this store: {trace}")
         with mapped(self.store_id):
             await remove(path, executor=threads.THREADS)
+
+    async def strays(self) -> list[Stray]:
+        return await threads.call(self._strays)
+
+    def _strays(self) -> list[Stray]:
+        found: list[Stray] = []
+        now = time.time()
+        with mapped(self.store_id):
+            if not is_directory(self.path):
+                return found
+            for entry in list(os.scandir(self.path)):
+                name = TEMPORARY_NAME.fullmatch(entry.name)
+                if name and entry.is_file(follow_symlinks=False):
+                    with suppress(FileNotFoundError):  # its writer has ended meanwhile
+                        facts = entry.stat(follow_symlinks=False)
+                        age = max(0.0, now - facts.st_mtime)
+                        found.append(Stray(f"file://{entry.path}", name["image_id"], age, facts.st_blocks * BLOCK))
+        return found
 
     async def find(self, image_id: str) -> Location | None:
         path = self._final(image_id)

@@ -30,7 +30,7 @@ from glance_stream.sources.http_answer import Answer
 from glance_stream.sources.http_limits import HttpLimits
 from glance_stream.sources.http_request import ask, check_status, request_headers, told
 from glance_stream.sources.http_wire import Broken, Wire, final
-from glance_stream.stores.base import ObjectStat, Store, Traits, Writer
+from glance_stream.stores.base import ObjectStat, Store, Stray, Traits, Writer
 
 # How servers and signed URLs that know only GET refuse a HEAD.
 _HEAD_REFUSED = (403, 405, 501)
@@ -106,6 +106,9 @@ class HttpStore(Store):
 
     async def discard(self, trace: str) -> None:
         """No writer, no trace."""
+
+    async def strays(self) -> list[Stray]:
+        return []
 
     async def find(self, image_id: str) -> Location | None:
         if self._base is None:

@@ -11,7 +11,7 @@ import msgspec
 from glance_stream.errors import Duplicate, NotFound, ObjectBusy, StoreError, StoreFull, StoreReadOnly
 from glance_stream.model import Location
 from glance_stream.sources.base import Source, SourceInfo
-from glance_stream.stores.base import SAFE_NAME, ObjectStat, Store, Traits, Writer, require_safe_name
+from glance_stream.stores.base import SAFE_NAME, ObjectStat, Store, Stray, Traits, Writer, require_safe_name
 
 
 class MemoryOptions(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -71,6 +71,13 @@ class MemoryStore(Store):
         if not re.fullmatch(rf"{re.escape(self._prefix)}\.[^/]+\.part", trace):
             raise StoreError(self.store_id, f"not a trace of this store: {trace}")
         self.pending.pop(trace, None)
+
+    async def strays(self) -> list[Stray]:
+        """Their age is not known: 0."""
+        return [
+            Stray(trace, trace.removeprefix(f"{self._prefix}.").rsplit(".", 2)[0], 0.0, len(held))
+            for trace, held in self.pending.items()
+        ]
 
     async def find(self, image_id: str) -> Location | None:
         return self.location(image_id) if image_id in self.objects else None
@@ -167,6 +174,10 @@ class MemorySource(Source):
             raise NotFound(self._store.store_id, f"{self.name} is not there")
         self._left = memoryview(self._store.objects[self._key])
         return SourceInfo(size=len(self._left))
+
+    def reopen(self, offset: int) -> None:
+        self.open()
+        self._left = self._left[offset:]
 
     def readinto(self, view: memoryview) -> int:
         n = min(len(view), len(self._left))

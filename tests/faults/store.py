@@ -8,7 +8,7 @@ from faults.fault import Fault
 from glance_stream.chunker import Lane, Ring
 from glance_stream.model import Location
 from glance_stream.sources.base import Source
-from glance_stream.stores.base import ObjectStat, Store, Writer
+from glance_stream.stores.base import ObjectStat, Store, Stray, Writer
 
 # In the order in which a transfer meets them; the last three only when it undoes.
 STEPS = ("open", "opened", "attach", "write:0", "write:2", "drained", "flush", "commit-before", "commit-after")
@@ -63,6 +63,9 @@ class FaultyStore(Store):
     async def discard(self, trace: str) -> None:
         await self.strike("discard")
         await self.inner.discard(trace)
+
+    async def strays(self) -> list[Stray]:
+        return await self.inner.strays()
 
     async def find(self, image_id: str) -> Location | None:
         await self.strike("find")

@@ -47,6 +47,13 @@ SDKS = {
     "lz4": "glance_stream.decode",
     "libarchive": "glance_stream.decode",
     "aiofiles": "glance_stream.stores",
+    "botocore": "glance_stream.stores",
+    "swiftclient": "glance_stream.stores",
+    "keystoneauth1": "glance_stream.stores",
+    "rados": "glance_stream.stores",
+    "rbd": "glance_stream.stores",
+    "glance_store": "glance_stream.stores",
+    "oslo_config": "glance_stream.glance_config",
 }
 
 MODULES = sorted(PACKAGE.rglob("*.py"))

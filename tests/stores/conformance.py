@@ -16,7 +16,7 @@ from contextlib import suppress
 import pytest
 from conformance_traces import TraceConformance
 from faults.loop import run
-from subject import IMAGE, OTHER, SIZES, SLOT, Drain, Subject, assert_ended, content, drain_all, put, read_all, write_all
+from subject import IMAGE, OTHER, SIZES, SLOT, Drain, Subject, assert_ended, content, drain_all, put, read_all, read_some, write_all
 
 from glance_stream.chunker import LaneStopped, Ring
 from glance_stream.errors import Duplicate, InvalidRequest, NotFound, StoreError, StoreReadOnly
@@ -46,6 +46,20 @@ class ReadConformance:
         location, data = stored
         assert run(store.stat(location)).size == len(data)
         assert read_all(store.open_reader(location)) == data
+
+    @pytest.mark.parametrize("after", [0, 10_000, None])
+    def test_reading_goes_on_at_any_offset(self, store: Store, stored: tuple[Location, bytes], after: int | None) -> None:
+        """``after``: bytes read before that; None for all of them."""
+        location, data = stored
+        source = store.open_reader(location)
+        try:
+            source.open()
+            read_some(source, len(data) if after is None else after)
+            for offset in (len(data) - 1, 1, len(data) // 2, 0, len(data)):
+                source.reopen(offset)
+                assert read_some(source, len(data) + 1) == data[offset:]
+        finally:
+            source.close()
 
     def test_a_location_names_its_store_and_is_owned_by_it(self, store: Store, stored: tuple[Location, bytes]) -> None:
         location, _ = stored

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 from faults.loop import run
-from subject import IMAGE, SLOT, Subject, assert_ended, read_all, write_all
+from subject import IMAGE, OTHER, SLOT, Subject, assert_ended, content, put, read_all, write_all
 
 from glance_stream.chunker import Ring
 from glance_stream.errors import Duplicate, StoreError
@@ -99,3 +99,38 @@ class TraceConformance:
 
         run(scenario())
         subject.assert_holds()
+
+    def test_strays_are_what_is_not_committed(self, subject: Subject) -> None:
+        async def scenario() -> None:
+            assert await subject.store.strays() == []
+            writer, other = await subject.store.open_writer(IMAGE, 3), await subject.store.open_writer(OTHER, 3)
+            for one in (writer, other):
+                write_all(one, b"abc")
+                await one.flush(3)
+            await writer.commit(3, {})
+            assert {stray.image_id for stray in await subject.store.strays()} <= {OTHER}
+            await other.commit(3, {})
+            assert await subject.store.strays() == []
+
+        run(scenario())
+        subject.assert_holds(IMAGE, OTHER)
+
+    @pytest.mark.parametrize("flushed", [False, True])
+    def test_a_sweep_finds_and_removes_what_a_dead_process_left(self, subject: Subject, flushed: bool) -> None:
+        async def scenario() -> None:
+            await put(subject.store, OTHER, b"stays")
+            writer = await subject.store.open_writer(IMAGE, None if not subject.store.traits.needs_size else subject.large)
+            write_all(writer, content(subject.large))
+            if flushed:
+                await writer.flush(subject.large)
+            strays = await subject.store.strays()
+            assert [stray.image_id for stray in strays] == [IMAGE]
+            assert await subject.store.sweep(3600) == []
+            assert await subject.store.sweep(0, spare=[strays[0].trace]) == []
+            assert [stray.trace for stray in await subject.store.sweep(0)] == [strays[0].trace]
+            assert await subject.store.strays() == []
+            subject.assert_holds(OTHER)
+            await writer.abort()  # only so that the test itself lets go of it
+
+        run(scenario())
+        subject.assert_holds(OTHER)

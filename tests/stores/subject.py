@@ -31,6 +31,7 @@ class Subject:
     leavings: Callable[[], list[str]]  # whatever is in the store beside them
     corrupt: Callable[[Location], None]  # change the object's bytes
     stored: tuple[Location, bytes] | None = None  # for a store that can't be written to
+    large: int = 3 * PAGE_SIZE  # bytes of which an unfinished writer leaves something in the store
 
     def assert_holds(self, *image_ids: str) -> None:
         assert self.objects() == set(image_ids)
@@ -116,6 +117,15 @@ def read_all(source: Source) -> bytes:
     finally:
         source.close()
     assert info.size == len(found)
+    return bytes(found)
+
+
+def read_some(source: Source, size: int) -> bytes:
+    """The next ``size`` bytes of an open source, or what is left of it."""
+    found = bytearray()
+    buffer = memoryview(bytearray(10_000))
+    while len(found) < size and (count := source.readinto(buffer[: size - len(found)])):
+        found += buffer[:count]
     return bytes(found)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import threading
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -24,6 +25,7 @@ class Quiet(SimpleHTTPRequestHandler):
 @pytest.fixture
 def images(tmp_path: Path) -> Path:
     (tmp_path / IMAGE).write_bytes(content(50_000))
+    os.utime(tmp_path / IMAGE, (1, 1))  # its Last-Modified proves nothing of a file changed within this minute
     return tmp_path
 
 

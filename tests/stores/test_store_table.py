@@ -17,7 +17,15 @@ from glance_stream.stores import TYPES, Stores, build
 from glance_stream.stores.file import FileStore
 from glance_stream.stores.memory import MemoryStore
 
-OPTIONS: dict[str, dict[str, Any]] = {"file": {"path": "/srv/images"}, "http": {"url": "https://host/images"}, "memory": {}}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "file": {"path": "/srv/images"},
+    "glance_store": {"driver": "file", "options": {"filesystem_store_datadir": "/srv/images"}},
+    "http": {"url": "https://host/images"},
+    "memory": {},
+    "rbd": {"pool": "images"},
+    "s3": {"endpoint": "https://host", "bucket": "images"},
+    "swift": {"auth_url": "https://host/v3", "user": "glance", "key": "k", "container": "images"},
+}
 
 
 @pytest.mark.parametrize("type_", TYPES)
