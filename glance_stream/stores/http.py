@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Annotated
 from urllib.parse import quote, unquote
 
 import msgspec
@@ -23,6 +24,7 @@ from glance_stream.errors import (
     StoreUnavailable,
 )
 from glance_stream.model import Location
+from glance_stream.sources import http_limits
 from glance_stream.sources.base import Source, SourceInfo
 from glance_stream.sources.http import HttpSource
 from glance_stream.sources.http_address import Address, parse
@@ -38,15 +40,27 @@ _HEAD_REFUSED = (403, 405, 501)
 _SLASH = re.compile(r"[/\\\0]")
 
 
+Seconds = Annotated[float, msgspec.Meta(gt=0)]
+
+
 class HttpOptions(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """Options of a ``type = "http"`` store. ``url``: images lie below it; without one every http or https URL is the store's.
 
-    ``ca``: a file of certificates to trust instead of the system's. ``headers``: sent to the URL's host only.
+    ``ca``: a file of certificates to trust instead of the system's. ``headers``: sent to the URL's host only. In seconds:
+    ``connect_timeout``; ``read_timeout`` for silence; ``total_timeout`` for one image. ``tries`` in a row without a new byte.
     """
 
     url: str | None = None
     ca: str | None = None
     headers: dict[str, str] = msgspec.field(default_factory=dict)
+    connect_timeout: Seconds = http_limits.CONNECT_SECONDS
+    read_timeout: Seconds = http_limits.IDLE_SECONDS
+    total_timeout: Seconds = http_limits.TOTAL_SECONDS
+    tries: Annotated[int, msgspec.Meta(ge=1)] = http_limits.TRIES
+
+    @property
+    def limits(self) -> HttpLimits:
+        return HttpLimits(self.connect_timeout, self.read_timeout, self.total_timeout, self.tries)
 
 
 class HttpStore(Store):
@@ -80,7 +94,7 @@ class HttpStore(Store):
     @classmethod
     def from_options(cls, store_id: str, options: HttpOptions, *, read_only: bool = True) -> HttpStore:
         """``read_only`` is true whatever is asked."""
-        return cls(store_id, options.url, ca=options.ca, headers=options.headers)
+        return cls(store_id, options.url, ca=options.ca, headers=options.headers, limits=options.limits)
 
     @property
     def where(self) -> str:

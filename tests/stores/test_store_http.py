@@ -12,6 +12,7 @@ import pytest
 from glance_stream.errors import (
     InvalidRequest,
     NotFound,
+    SourceError,
     StoreDenied,
     StoreError,
     StoreReadOnly,
@@ -260,3 +261,23 @@ def test_built_from_the_configuration() -> None:
     assert isinstance(store, HttpStore)
     assert store.traits.read_only
     assert store.where == "https://h/images"
+
+
+def test_its_own_time_limits(web: Web) -> None:
+    """The defaults would wait a minute for an answer, six times: longer than this test may take."""
+    options = {"url": web.url, "connect_timeout": 2, "read_timeout": 0.2, "total_timeout": 5, "tries": 2}
+    store = build("web", SimpleNamespace(type="http", read_only=False, options=options))
+    web.head = web.get = 0
+    location = Location(f"{web.url}/i", "web")
+    with pytest.raises(StoreTimeout):
+        asyncio.run(store.stat(location))
+    source = store.open_reader(location)
+    with pytest.raises(SourceError, match="gave up after 2 tries"):
+        source.open()
+    source.close()
+
+
+@pytest.mark.parametrize("option", ["connect_timeout", "read_timeout", "total_timeout", "tries"])
+def test_a_limit_of_nothing_is_refused(option: str) -> None:
+    with pytest.raises(InvalidRequest, match=option):
+        build("web", SimpleNamespace(type="http", read_only=False, options={option: 0}))
