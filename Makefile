@@ -5,11 +5,12 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 CORE := $(wildcard src/*.pyx src/*.pxi src/*.h)
 WORK ?= build/demo
+SERVERS ?= $(or $(GLANCE_STREAM_SERVERS),build/servers)
 
-.PHONY: help demo build test check bench dist tools clean
+.PHONY: help demo build test check bench dist tools servers servers-down clean
 
 help:           ## this list
-	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
 
 demo: $(STAMP)  ## set up, then import a compressed image into three file stores and verify it (SOURCE=/your/image)
 	@$(BIN)/python docs/demo.py $(BIN)/glance-stream $(WORK) $(if $(SOURCE),"$(SOURCE)")
@@ -41,5 +42,14 @@ dist: $(STAMP)  ## sdist, the wheel built from it, and both looked into and trie
 tools:          ## install what some tests compare with (Debian packages; needs root)
 	tests/install-tools.sh
 
-clean:          ## remove what was built
-	rm -rf build dist src/_chunker.c glance_stream/_chunker*.so $(STAMP) .coverage
+servers:        ## install and start the real servers of the tests: Ceph, radosgw, Swift, Keystone (needs root)
+	tests/servers/install.sh $(SERVERS)
+	tests/servers/radosgw.sh up $(SERVERS)
+	tests/servers/swift.sh up $(SERVERS)
+
+servers-down:   ## stop them and remove their data
+	tests/servers/swift.sh down $(SERVERS)
+	tests/servers/ceph.sh down $(SERVERS)
+
+clean:          ## remove what was built; servers that run stay
+	rm -rf $(filter-out build/servers,$(wildcard build/*)) dist src/_chunker.c glance_stream/_chunker*.so $(STAMP) .coverage

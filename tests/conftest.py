@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Generator
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
+sys.path.append(str(Path(__file__).parent / "servers"))
+pytest_plugins = ["server_fixtures"]
 # Set where everything that tests need has been installed (.ci/run): a test that can't run is then a failure.
 NO_SKIPS = "GLANCE_STREAM_NO_SKIPS"
 
