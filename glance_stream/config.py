@@ -13,13 +13,13 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import quote, unquote, urlsplit
 
 import msgspec
 
 from glance_stream.errors import InvalidRequest
-from glance_stream.model import DEFAULT_HASH_ALGO
+from glance_stream.model import CONTAINER_FORMATS, DEFAULT_HASH_ALGO, DISK_FORMATS
 
 CONFIG_VARIABLE = "GLANCE_STREAM_CONFIG"
 APPLICATION = "glance-stream"
@@ -28,6 +28,14 @@ BINARY_UNITS = {"kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "tib": 1 << 40}
 SIZE_UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12, **BINARY_UNITS}
 PATH_OPTIONS = re.compile(r"(.*_)?(path|file|dir|ca)")  # names of store options that are paths: `path`, `ca_file`, ...
 SLOT_ALIGNMENT = 4096
+UNDER = (  # what another configuration may say in the place of this one, beside its stores
+    "hashing_algorithm",
+    "image_size_cap",
+    "decompress",
+    "disk_formats",
+    "container_formats",
+    "import_filters",
+)
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -57,12 +65,27 @@ class TransferConfig(msgspec.Struct, frozen=True, kw_only=True):
     source_timeout: Annotated[float, msgspec.Meta(gt=0)] = 3600.0
 
 
+class ImportFilters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which URLs images may be imported from: Glance's ``[import_filtering_opts]``. An allow list overrides its deny list."""
+
+    allowed_schemes: tuple[str, ...] = ("http", "https")
+    disallowed_schemes: tuple[str, ...] = ()
+    allowed_hosts: tuple[str, ...] = ()
+    disallowed_hosts: tuple[str, ...] = ()
+    allowed_ports: tuple[int, ...] = (80, 443)
+    disallowed_ports: tuple[int, ...] = ()
+
+
 class StoreConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """One store. ``options`` are for the store's type to check, and may hold secrets: they are never shown."""
+    """One store. ``options`` are for the store's type to check, and may hold secrets: they are never shown.
+
+    weight: of an image's copies the one in the store of the highest weight is read first, after the default store's.
+    """
 
     type: Annotated[str, msgspec.Meta(min_length=1)]
     description: str = ""
     read_only: bool = False
+    weight: int = 0
     options: Mapping[str, Any] = msgspec.field(default_factory=dict)
 
     def __repr__(self) -> str:
@@ -73,7 +96,10 @@ class StoreConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole configuration. ``source`` is the file it came from; None for the built-in one."""
+    """The whole configuration. ``source`` is the file it came from; None for the built-in one.
+
+    decompress: what an import does that says nothing itself, 'auto' or 'never'. import_filters: None lets every URL pass.
+    """
 
     stores: Mapping[str, StoreConfig]
     default_store: str
@@ -81,21 +107,26 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     transfer: TransferConfig = TransferConfig()
     hashing_algorithm: str = DEFAULT_HASH_ALGO
     image_size_cap: ByteSize = ByteSize(1 << 40)  # Glance's default, 1 TiB
+    decompress: Literal["auto", "never"] = "auto"
+    disk_formats: tuple[str, ...] = DISK_FORMATS
+    container_formats: tuple[str, ...] = CONTAINER_FORMATS
+    import_filters: ImportFilters | None = None
     source: Path | None = None
 
 
-def load(path: str | os.PathLike[str] | None = None) -> Config:
+def load(path: str | os.PathLike[str] | None = None, under: Config | None = None) -> Config:
     """The configuration from ``path``, else $GLANCE_STREAM_CONFIG, else the user's config.toml, else the built-in one.
 
-    Raises InvalidRequest, which names the file, the key and what to do.
+    ``under``: another that counts where this one says nothing, such as Glance's own. Stores of both are there; a table for a store
+    of that one which gives no type changes only what it names. Raises InvalidRequest, which names the file, the key and what to do.
     """
     named = path if path is not None else os.environ.get(CONFIG_VARIABLE) or None
     if named is not None:
-        return _read(Path(named).expanduser())
+        return _read(Path(named).expanduser(), under)
     import platformdirs  # a file named by the caller needs no search
 
     file = Path(platformdirs.user_config_dir(APPLICATION, appauthor=False)) / "config.toml"
-    return _read(file) if file.exists() else _config({}, "the built-in configuration", Path.cwd(), None)
+    return _read(file, under) if file.exists() else _config({}, "the built-in configuration", Path.cwd(), None, under)
 
 
 def store_from_url(url: str) -> tuple[str, StoreConfig]:
@@ -161,7 +192,7 @@ def check_store_id(store_id: str) -> None:
         raise ValueError("a store id has no comma and no control character")
 
 
-def _read(file: Path) -> Config:
+def _read(file: Path, under: Config | None) -> Config:
     file = Path(os.path.abspath(file))
     try:
         table = tomllib.loads(file.read_bytes().decode())
@@ -171,14 +202,15 @@ def _read(file: Path) -> Config:
         raise InvalidRequest(f"configuration {file}: not UTF-8 at byte {error.start}") from error
     except tomllib.TOMLDecodeError as error:
         raise InvalidRequest(f"configuration {file}: not TOML: {error}") from error
-    return _config(table, f"configuration {file}", file.parent, file)
+    return _config(table, f"configuration {file}", file.parent, file, under)
 
 
-def _config(table: dict[str, Any], name: str, base: Path, source: Path | None) -> Config:
+def _config(table: dict[str, Any], name: str, base: Path, source: Path | None, under: Config | None) -> Config:
     _check_keys(table, _fields(Config) - {"source"}, name, "")
-    stores = _stores(table.get("stores"), name, base)
-    default = table.get("default_store", next(iter(stores)))
+    stores = _stores(table.get("stores"), name, base, under.stores if under else {})
+    default = table.get("default_store", under.default_store if under else next(iter(stores)))
     whole = {
+        **({} if under is None else {key: getattr(under, key) for key in UNDER}),
         **table,
         "stores": {},
         "default_store": default,
@@ -186,12 +218,12 @@ def _config(table: dict[str, Any], name: str, base: Path, source: Path | None) -
         "transfer": _section(table.get("transfer", {}), TransferConfig, name, "transfer"),
     }
     config = _convert(whole, Config, name, "")
-    _check_values(config, stores, name)
+    check_values(config, stores, name)
     return msgspec.structs.replace(config, stores=stores, source=source)
 
 
-def _check_values(config: Config, stores: Mapping[str, StoreConfig], name: str) -> None:
-    """What types don't say."""
+def check_values(config: Config, stores: Mapping[str, StoreConfig], name: str) -> None:
+    """What types don't say. Raises InvalidRequest, which begins with ``name``."""
     if config.default_store not in stores:
         raise InvalidRequest(
             f"{name}: default_store: there is no store {config.default_store!r}{_suggestion(config.default_store, stores)}"
@@ -210,11 +242,20 @@ def _check_places(stores: Mapping[str, StoreConfig], name: str) -> None:
     """Two stores in one directory would meet in every image's name."""
     seen: dict[str, str] = {}
     for store_id, store in stores.items():
-        path = store.options.get("path")
-        if store.type == "file" and isinstance(path, str):
-            other = seen.setdefault(os.path.realpath(path), store_id)
-            if other != store_id:
-                raise InvalidRequest(f"{name}: stores {other!r} and {store_id!r} are in the same directory, {path}")
+        for path in _directories(store):
+            place = os.path.realpath(path)
+            if place in seen:
+                places = (
+                    f"stores {seen[place]!r} and {store_id!r} are" if seen[place] != store_id else f"store {store_id!r} is twice"
+                )
+                raise InvalidRequest(f"{name}: {places} in the same directory, {path}")
+            seen[place] = store_id
+
+
+def _directories(store: StoreConfig) -> list[str]:
+    """Where a store of files keeps its images."""
+    found = {"file": [store.options.get("path")], "file_directories": store.options.get("directories")}.get(store.type)
+    return [path for path in found or () if isinstance(path, str)]
 
 
 def _catalogue(table: object, name: str, base: Path) -> CatalogueConfig:
@@ -228,17 +269,20 @@ def _catalogue(table: object, name: str, base: Path) -> CatalogueConfig:
     return CatalogueConfig(url=f"{scheme}:///{_expanded(database, base, name, 'catalogue.url')}{mark}{query}")
 
 
-def _stores(table: object, name: str, base: Path) -> dict[str, StoreConfig]:
+def _stores(table: object, name: str, base: Path, under: Mapping[str, StoreConfig]) -> dict[str, StoreConfig]:
+    if table is None and under:
+        return dict(under)
     if table is None:
         return {"default": StoreConfig(type="file", options={"path": str(_data_directory() / "images")})}
     if not isinstance(table, dict):
         raise InvalidRequest(f"{name}: stores: must be tables, one [stores.NAME] for each store")
     if not table:
         raise InvalidRequest(f"{name}: stores: there are none; add a table [stores.NAME] with type and options")
-    return {store_id: _store(store_id, options, name, base) for store_id, options in table.items()}
+    own = {store_id: _store(store_id, options, name, base, under.get(store_id)) for store_id, options in table.items()}
+    return {**under, **own}
 
 
-def _store(store_id: str, table: object, name: str, base: Path) -> StoreConfig:
+def _store(store_id: str, table: object, name: str, base: Path, under: StoreConfig | None) -> StoreConfig:
     key = f"stores.{store_id}"
     try:
         check_store_id(store_id)
@@ -255,6 +299,9 @@ def _store(store_id: str, table: object, name: str, base: Path) -> StoreConfig:
         if option not in known
     }
     common = {option: value for option, value in table.items() if option in known}
+    if under is not None and "type" not in table:
+        common = {option: getattr(under, option) for option in known} | common
+        options = {**under.options, **options}
     return _convert({**common, "options": options}, StoreConfig, name, key)
 
 

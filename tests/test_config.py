@@ -136,7 +136,7 @@ def test_the_first_store_is_the_default(write: Callable[[str], Path]) -> None:
     [
         ("hashing_algoritm = 'md5'", "hashing_algoritm: unknown key; did you mean 'hashing_algorithm'?"),
         ("[store.a]\ntype = 'file'", "store: unknown key; did you mean 'stores'?"),
-        ("colour = 1", "colour: unknown key; known: catalogue, default_store,"),
+        ("colour = 1", "colour: unknown key; known: catalogue,"),
         ("source = '/etc/passwd'", "source: unknown key"),
         ("[transfer]\nslotsize = 4", "transfer.slotsize: unknown key; did you mean 'slot_size'?"),
         ("[catalogue]\nuri = 'x'", "catalogue.uri: unknown key; did you mean 'url'?"),
@@ -300,3 +300,58 @@ def test_two_stores_in_one_directory_are_refused(tmp_path: Path) -> None:
         (tmp_path / "c.toml").write_text(f'[stores.a]\ntype = "file"\npath = "one"\n[stores.b]\ntype = "file"\npath = "{path}"\n')
         with pytest.raises(InvalidRequest, match="'a' and 'b' are in the same directory"):
             load(tmp_path / "c.toml")
+
+
+# -- over another -----------------------------------------------------------------------------------------------------------------
+
+
+def beneath(tmp_path: Path) -> Config:
+    """As another service's files say it."""
+    return Config(
+        stores={
+            "fast": StoreConfig(type="file", description="theirs", weight=3, options={"path": str(tmp_path / "fast")}),
+            "far": StoreConfig(type="s3", options={"bucket": "images"}),
+        },
+        default_store="far",
+        catalogue=config.CatalogueConfig(url="sqlite:///elsewhere.db"),
+        hashing_algorithm="sha256",
+        decompress="never",
+        disk_formats=("raw", "qcow2"),
+        import_filters=config.ImportFilters(allowed_hosts=("mirror.example",)),
+    )
+
+
+def test_what_it_does_not_say_is_said_by_the_one_beneath(write: Callable[[str], Path], tmp_path: Path) -> None:
+    under = beneath(tmp_path)
+    found = load(write('[catalogue]\nurl = "sqlite:////srv/own.db"\n[transfer]\nslots = 4\n'), under)
+    assert found.catalogue.url == "sqlite:////srv/own.db"
+    assert found.transfer.slots == 4
+    for name in ("stores", "default_store", "hashing_algorithm", "decompress", "disk_formats", "import_filters"):
+        assert getattr(found, name) == getattr(under, name)
+
+
+def test_the_catalogue_is_never_that_of_the_one_beneath(tmp_path: Path, home: Path) -> None:
+    assert load(None, beneath(tmp_path)).catalogue == load().catalogue
+
+
+def test_what_it_says_wins_over_the_one_beneath(write: Callable[[str], Path], tmp_path: Path) -> None:
+    text = 'default_store = "own"\nhashing_algorithm = "sha512"\ndecompress = "auto"\n[stores.own]\ntype = "file"\npath = "own"\n'
+    found = load(write(text), beneath(tmp_path))
+    assert (found.default_store, found.hashing_algorithm, found.decompress) == ("own", "sha512", "auto")
+    assert list(found.stores) == ["fast", "far", "own"]
+
+
+def test_a_store_of_the_one_beneath_is_changed_by_what_is_named_and_replaced_where_it_has_a_type(
+    write: Callable[[str], Path], tmp_path: Path
+) -> None:
+    text = '[stores.fast]\ndescription = "ours"\nthin = true\n[stores.far]\ntype = "file"\npath = "far"\n'
+    found = load(write(text), beneath(tmp_path)).stores
+    fast, far = found["fast"], found["far"]
+    assert (fast.type, fast.description, fast.weight) == ("file", "ours", 3)
+    assert fast.options == {"path": str(tmp_path / "fast"), "thin": True}
+    assert (far.type, far.options) == ("file", {"path": str(tmp_path / "etc" / "far")})
+
+
+def test_a_store_of_either_may_not_lie_in_a_directory_of_the_other(write: Callable[[str], Path], tmp_path: Path) -> None:
+    with pytest.raises(InvalidRequest, match="'fast' and 'own' are in the same directory"):
+        load(write(f'[stores.own]\ntype = "file"\npath = "{tmp_path}/fast"\n'), beneath(tmp_path))
