@@ -207,6 +207,11 @@ class Catalogue:
         with self._held(task) as connection:
             journal.opened(connection, task, store_id, trace)
 
+    def flushed(self, task: Task, store_id: str, trace: str) -> None:
+        """With best effort: this writer is going to be asked to commit, which those of stores that dropped out are not."""
+        with self._held(task) as connection:
+            journal.flushed(connection, task, store_id, trace)
+
     def verified(
         self,
         task: Task,

@@ -28,6 +28,7 @@ class Event(StrEnum):
     """The steps of one store."""
 
     OPENED = "opened"  # a writer exists; its trace says what it may leave behind
+    FLUSHED = "flushed"  # best effort: the store holds the whole stream and is going to be asked to commit
     COMMITTED = "committed"  # the object is visible in the store
     RECORDED = "recorded"  # this operation has added the location to the image
     DELETING = "deleting"  # the data is about to be deleted from this store, and stays in the others
@@ -50,7 +51,7 @@ class Content:
 
 @dataclass(frozen=True)
 class Entry:
-    """One row of the journal: ``trace`` when opened, ``location`` in every other."""
+    """One row of the journal: ``trace`` when opened or flushed, ``location`` in every other."""
 
     store_id: str
     event: Event
@@ -112,6 +113,10 @@ def begin(connection: Connection, task: Task, stores: Sequence[str], importing: 
 def opened(connection: Connection, task: Task, store_id: str, trace: str) -> None:
     check_text("a trace", trace)
     _append(connection, task, Event.OPENED, store_id=store_id, trace=trace)
+
+
+def flushed(connection: Connection, task: Task, store_id: str, trace: str) -> None:
+    _append(connection, task, Event.FLUSHED, store_id=store_id, trace=trace)
 
 
 def committed(connection: Connection, task: Task, location: Location) -> None:

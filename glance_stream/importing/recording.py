@@ -59,13 +59,13 @@ class CatalogueRecorder(Recorder):
         await threads.call(self._catalogue.opened, self._task, store_id, trace)
 
     async def flushed(self, store_id: str) -> None:
-        """With best effort the trace is recorded once more.
+        """Recorded with best effort only.
 
         Some store may have dropped out because an object was there already, and `recover` must not take that one for ours. Where
         all must succeed, nothing is verified unless every store was open and empty, and the journal says no more than it needs.
         """
         if self._best_effort:
-            await threads.call(self._catalogue.opened, self._task, store_id, self._traces[store_id])
+            await threads.call(self._catalogue.flushed, self._task, store_id, self._traces[store_id])
 
     async def verified(self, verified: Verified) -> None:
         await threads.call(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
@@ -81,7 +80,7 @@ async def _end(site: Site, task: Task, image: Image, journal: Journal) -> None:
     kept = {entry.store_id for entry in recorded}
     rollback = Rollback(site.limits.undo_timeout)
     for entry in journal.entries:
-        if entry.store_id not in kept:
+        if entry.store_id not in kept and entry.event is not Event.FLUSHED:  # its trace was recorded when it was opened
             _register(site, rollback, entry)
     doubts = await _register_unrecorded(site, rollback, image.image_id, journal, kept)
     await rollback.undo_all()
@@ -128,17 +127,13 @@ async def _register_unrecorded(site: Site, rollback: Rollback, image_id: str, jo
 def _commits_without_record(journal: Journal) -> list[tuple[str, str]]:
     """Store and trace of each writer that may have committed, once the stream was verified.
 
-    A best effort tells twice of the writers that it is going to commit, and only once of those whose store dropped out, where the
-    object may be another's. Where none is told of twice all had to succeed, and every store was empty or nothing was verified.
+    A best effort records which writers are going to be asked to; where a store had dropped out, the object may be another's. Where
+    all had to succeed there is no such record: every store was open and empty, or nothing was verified.
     """
-    opened = Counter((entry.store_id, entry.trace) for entry in journal.entries if entry.event is Event.OPENED and entry.trace)
+    flushed = [entry for entry in journal.entries if entry.event is Event.FLUSHED]
+    asked = flushed or [entry for entry in journal.entries if entry.event is Event.OPENED]
     committed = {entry.store_id for entry in journal.entries if entry.event is Event.COMMITTED}
-    best_effort = any(times > 1 for times in opened.values())
-    return [
-        (store_id, trace)
-        for (store_id, trace), times in opened.items()
-        if trace is not None and store_id not in committed and (times > 1 or not best_effort)
-    ]
+    return [(entry.store_id, entry.trace) for entry in asked if entry.trace is not None and entry.store_id not in committed]
 
 
 # -- leftovers ----------------------------------------------------------------------------------------------------------------
