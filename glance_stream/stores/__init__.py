@@ -8,19 +8,21 @@ from typing import Any, Protocol
 
 import msgspec
 
-from glance_stream.config import store_from_url
+from glance_stream.config import TransferConfig, store_from_url
 from glance_stream.errors import InvalidRequest
 from glance_stream.stores.base import Store
 
 # type in the configuration -> module, class of the store, class of its options
 TYPES = {
     "file": ("glance_stream.stores.file", "FileStore", "FileOptions"),
+    "file_directories": ("glance_stream.stores.file_directories", "FileDirectoriesStore", "FileDirectoriesOptions"),
     "glance_store": ("glance_stream.stores.glance_store", "GlanceStoreStore", "GlanceStoreOptions"),
     "http": ("glance_stream.stores.http", "HttpStore", "HttpOptions"),
     "memory": ("glance_stream.stores.memory", "MemoryStore", "MemoryOptions"),
     "rbd": ("glance_stream.stores.rbd", "RbdStore", "RbdOptions"),
     "s3": ("glance_stream.stores.s3", "S3Store", "S3Options"),
     "swift": ("glance_stream.stores.swift", "SwiftStore", "SwiftOptions"),
+    "unusable": ("glance_stream.stores.unusable", "UnusableStore", "UnusableOptions"),
 }
 
 
@@ -33,10 +35,31 @@ class StoreSettings(Protocol):
     def read_only(self) -> bool: ...
     @property
     def options(self) -> Mapping[str, Any]: ...
+    @property
+    def retries(self) -> int | None: ...
+    @property
+    def retry_budget(self) -> float | None: ...
+    @property
+    def bandwidth(self) -> int | None: ...
+    @property
+    def open_timeout(self) -> float | None: ...
+    @property
+    def call_timeout(self) -> float | None: ...
+    @property
+    def progress_timeout(self) -> float | None: ...
 
 
-def build(store_id: str, settings: StoreSettings) -> Store:
-    """The store as configured; nothing is opened. Raises InvalidRequest for an unknown type or a wrong option."""
+def build(store_id: str, settings: StoreSettings, transfer: TransferConfig | None = None) -> Store:
+    """The store as configured, in what it is to be wrapped in; nothing is opened. ``transfer``: what holds for every store.
+
+    Raises InvalidRequest for an unknown type or a wrong option.
+    """
+    from glance_stream.stores.wrapping import wrap  # not before a store is built: it imports every wrapper
+
+    return wrap(_build(store_id, settings), settings, transfer or TransferConfig())
+
+
+def _build(store_id: str, settings: StoreSettings) -> Store:
     if settings.type not in TYPES:
         raise InvalidRequest(f"store {store_id!r}: there is no store type {settings.type!r}, only {', '.join(sorted(TYPES))}")
     module_name, store_class, options_class = TYPES[settings.type]
@@ -61,9 +84,15 @@ class Stores(Mapping[str, Store]):
     a configured store keeps its images just there, the URL means that store.
     """
 
-    def __init__(self, settings: Mapping[str, StoreSettings], built: Mapping[str, Store] | None = None) -> None:
-        """``built``: stores that exist already, beside those of the configuration."""
+    def __init__(
+        self,
+        settings: Mapping[str, StoreSettings],
+        built: Mapping[str, Store] | None = None,
+        transfer: TransferConfig | None = None,
+    ) -> None:
+        """``built``: stores that exist already, beside those of the configuration. ``transfer``: what holds for every store."""
         self._settings: dict[str, StoreSettings] = dict(settings)
+        self._transfer = transfer
         self._built = dict(built or {})
 
     def __getitem__(self, store_id: str) -> Store:
@@ -71,7 +100,7 @@ class Stores(Mapping[str, Store]):
         if store_id in self._built:
             return self._built[store_id]
         if store_id in self._settings:
-            store = build(store_id, self._settings[store_id])
+            store = build(store_id, self._settings[store_id], self._transfer)
         elif "://" in store_id:
             store = self._from_url(store_id)
         else:
@@ -101,7 +130,7 @@ class Stores(Mapping[str, Store]):
         if owners:
             return self[owners[0]]
         store_id, settings = store_from_url(url)
-        store = build(store_id, settings)
+        store = build(store_id, settings, self._transfer)
         # A location is not written as a URL given by hand is: that one may be encoded, or take another way to the same place.
         place = f"file://{store.where.rstrip('/')}/" if settings.type == "file" else store_id
         owners = self.owners(f"{place}any")

@@ -136,6 +136,10 @@ class Store(ABC):
     async def open(self) -> None:
         """Connect and check the store, once; later calls return at once. Other methods call it themselves. Raises StoreError."""
 
+    async def free_space(self) -> int | None:
+        """Bytes that can still be written here, as far as the store tells; None where it does not. Raises StoreError."""
+        return None
+
     @abstractmethod
     def writer(self, image_id: str) -> Writer:
         """A writer that is not open yet: no I/O. Raises StoreReadOnly; InvalidRequest for an unsafe image id."""

@@ -20,7 +20,7 @@ from glance_stream.errors import InvalidRequest, NotFound, StoreDenied, StoreErr
 from glance_stream.model import Location
 from glance_stream.sources.base import Source, SourceInfo
 from glance_stream.sources.path import PathSource, open_for_reading
-from glance_stream.stores.base import SAFE_NAME, ObjectStat, Store, Stray, Traits, Writer, require_safe_name
+from glance_stream.stores.base import SAFE_NAME, ObjectStat, Store, Stray, Traits, require_safe_name
 from glance_stream.stores.file_system import (
     is_directory,
     look_at,
@@ -36,7 +36,6 @@ from glance_stream.stores.file_system import (
 from glance_stream.stores.file_writer import TEMPORARY_NAME, FileWriter
 
 # As aiofiles.os has others: a coroutine over a call that may block, here on our daemon threads.
-statvfs = aiofiles.os.wrap(os.statvfs)
 remove = aiofiles.os.wrap(remove_if_there)
 fsync_directory = aiofiles.os.wrap(sync_directory)
 
@@ -45,10 +44,14 @@ BLOCK = 512  # bytes in a unit of st_blocks, whatever the file system's own
 
 
 class FileOptions(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """Options of a ``type = "file"`` store. ``file_perm``: `parse_file_perm`; by default the process's umask decides."""
+    """Options of a ``type = "file"`` store. ``file_perm``: `parse_file_perm`; by default the process's umask decides.
+
+    ``thin``: leave holes for zeros, also when an import does not ask for it (glance_store's filesystem_thin_provisioning).
+    """
 
     path: str
     file_perm: int | str | None = None
+    thin: bool = False
 
 
 def parse_file_perm(file_perm: int | str) -> int:
@@ -76,7 +79,15 @@ class FileStore(Store):
 
     type = "file"
 
-    def __init__(self, store_id: str, path: str | Path, *, read_only: bool = False, file_perm: int | str | None = None) -> None:
+    def __init__(
+        self,
+        store_id: str,
+        path: str | Path,
+        *,
+        read_only: bool = False,
+        file_perm: int | str | None = None,
+        thin: bool = False,
+    ) -> None:
         """Raises InvalidRequest for a ``file_perm`` that can't be meant."""
         self.store_id = store_id
         self.path = Path(os.path.abspath(path))
@@ -85,12 +96,13 @@ class FileStore(Store):
             self._mode = None if file_perm is None else parse_file_perm(file_perm)
         except ValueError as error:
             raise InvalidRequest(f"store {store_id!r}: {error}") from error
+        self._thin = thin
         self._opened = False
         self._seen = False  # the directory was there
 
     @classmethod
     def from_options(cls, store_id: str, options: FileOptions, *, read_only: bool = False) -> FileStore:
-        return cls(store_id, options.path, read_only=read_only, file_perm=options.file_perm)
+        return cls(store_id, options.path, read_only=read_only, file_perm=options.file_perm, thin=options.thin)
 
     @property
     def where(self) -> str:
@@ -114,14 +126,28 @@ class FileStore(Store):
             if not os.access(place, os.R_OK | os.W_OK | os.X_OK):
                 raise StoreDenied(self.store_id, f"no permission to write in {place}")
 
-    def writer(self, image_id: str) -> Writer:
+    async def free_space(self) -> int:
+        """Bytes that this user may still write. Of a directory that is still to be made, where it will be."""
+        return await threads.call(self._free_space)
+
+    def _free_space(self) -> int:
+        with mapped(self.store_id):
+            room = os.statvfs(nearest_directory(self.store_id, self.path))
+        return room.f_bavail * room.f_frsize
+
+    def writer(self, image_id: str, name: str | None = None) -> FileWriter:
+        """``name``: of its temporary file, for one that was chosen before."""
         if self.traits.read_only:
             raise StoreReadOnly(self.store_id, "the store is read-only")
-        return FileWriter(self.store_id, self._final(image_id), self._mode, self._prepare)
+        return FileWriter(self.store_id, self._final(image_id), self._mode, self._prepare, thin=self._thin, name=name)
 
-    async def _prepare(self, size_hint: int | None, thin: bool) -> None:
+    async def make(self) -> None:
+        """The directory, if it is still to be made. Raises StoreError."""
         await self.open()
         await threads.call(self._make)
+
+    async def _prepare(self, size_hint: int | None, thin: bool) -> None:
+        await self.make()
         await self._check_room(size_hint, thin)
 
     def _make(self) -> None:
@@ -135,10 +161,9 @@ class FileStore(Store):
         """Refuse early what can't fit; a thin image may fit although its size does not."""
         if size_hint is None or thin:
             return
-        with mapped(self.store_id):
-            room = await statvfs(self.path, executor=threads.THREADS)
-        if size_hint > room.f_bavail * room.f_frsize:
-            raise StoreFull(self.store_id, f"the image has {size_hint} bytes, free are {room.f_bavail * room.f_frsize}")
+        free = await self.free_space()
+        if size_hint > free:
+            raise StoreFull(self.store_id, f"the image has {size_hint} bytes, free are {free}")
 
     def open_reader(self, location: Location) -> Source:
         return StoredFile(self.store_id, self._path_of(location))

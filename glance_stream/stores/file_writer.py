@@ -37,17 +37,24 @@ NO_HARD_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 Prepare = Callable[[int | None, bool], Awaitable[None]]  # with size hint and thin: the store's part of the opening
 
 
+def temporary_name(image_id: str) -> str:
+    """A new one for the image's file until it is complete."""
+    return f".{image_id}.{secrets.token_hex(8)}.part"
+
+
 class FileWriter(Writer):
     """One file on its way. The lane writes natively to the descriptor; nobody closes it while a write may be under way."""
 
-    def __init__(self, store_id: str, final: Path, mode: int | None, prepare: Prepare) -> None:
-        """``prepare(size_hint, thin)``: the store's part of the opening."""
+    def __init__(
+        self, store_id: str, final: Path, mode: int | None, prepare: Prepare, *, thin: bool = False, name: str | None = None
+    ) -> None:
+        """``prepare(size_hint, thin)``: the store's part of the opening. thin: always. name: the temporary one, if it is given."""
         self._store_id = store_id
         self._prepare = prepare
         self._final = final
-        self._thin = False
+        self._thin = thin
         self._mode = mode
-        self._temporary = final.with_name(f".{final.name}.{secrets.token_hex(8)}.part")
+        self._temporary = final.with_name(name or temporary_name(final.name))
         self.trace = f"file://{self._temporary}"
         self._position = 0
         self._lock = threading.Lock()
@@ -62,8 +69,8 @@ class FileWriter(Writer):
     async def open(self, size_hint: int | None, *, thin: bool = False) -> None:
         if self._begun or self._ended:
             raise StoreError(self._store_id, "a writer is opened once")
-        self._begun, self._thin = True, thin
-        await self._prepare(size_hint, thin)
+        self._begun, self._thin = True, thin or self._thin
+        await self._prepare(size_hint, self._thin)
         await threads.call(self._create)
 
     def _create(self) -> None:
@@ -122,7 +129,7 @@ class FileWriter(Writer):
                 raise StoreError(self._store_id, f"commit of {size} bytes, {self._flushed} were flushed")
             await threads.call(self._publish)
         finally:
-            self._close()
+            self.end()
         return Location(f"file://{self._final}", self._store_id)
 
     def _publish(self) -> None:
@@ -140,7 +147,7 @@ class FileWriter(Writer):
         self._linked = False  # committed: no longer this writer's to remove
 
     async def abort(self) -> None:
-        self._close()
+        self.end()
         with mapped(self._store_id):
             await threads.call(self._remove)
 
@@ -168,7 +175,7 @@ class FileWriter(Writer):
                 self._users -= 1
                 self._close_unused()
 
-    def _close(self) -> None:
+    def end(self) -> None:
         """No new use of the descriptor; it is closed now or by its last user."""
         with self._lock:
             self._ended = True

@@ -19,12 +19,14 @@ from glance_stream.stores.memory import MemoryStore
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "file": {"path": "/srv/images"},
+    "file_directories": {"directories": {"/srv/images": 1, "/srv/more": 0}, "thin": True},
     "glance_store": {"driver": "file", "options": {"filesystem_store_datadir": "/srv/images"}},
     "http": {"url": "https://host/images"},
     "memory": {},
     "rbd": {"pool": "images"},
     "s3": {"endpoint": "https://host", "bucket": "images"},
     "swift": {"auth_url": "https://host/v3", "user": "glance", "key": "k", "container": "images"},
+    "unusable": {"driver": "zfs", "reason": "there is no such driver"},
 }
 
 
