@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import random
 from dataclasses import dataclass
+
+from glance_stream.retry import backoff
 
 # A host that is up answers a SYN, a retransmitted SYN and a TLS handshake well within this.
 CONNECT_SECONDS = 10.0
@@ -52,9 +53,6 @@ class HttpLimits:
 
     def delay(self, tries: int, retry_after: float | None) -> float:
         """Seconds to wait before the next try, after ``tries`` in a row went wrong."""
-        step = min(self.backoff_most_seconds, self.backoff_seconds * 2 ** min(tries - 1, 30))
-        jitter = random.uniform(0, step)
-        if retry_after is None:
-            return jitter
-        # The server's word is the least time; the jitter on top keeps its clients apart.
-        return min(retry_after, self.retry_after_most_seconds) + jitter
+        if retry_after is not None:
+            retry_after = min(retry_after, self.retry_after_most_seconds)
+        return backoff(tries, self.backoff_seconds, self.backoff_most_seconds, retry_after)
