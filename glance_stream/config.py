@@ -38,6 +38,8 @@ UNDER = (  # what another configuration may say in the place of this one, beside
 )
 
 S = TypeVar("S", bound=msgspec.Struct)
+Seconds = Annotated[float, msgspec.Meta(gt=0)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=1000)]
 
 
 class ByteSize(int):
@@ -56,13 +58,31 @@ class CatalogueConfig(msgspec.Struct, frozen=True, kw_only=True):
         return [("url", mask_password(self.url))]
 
 
-class TransferConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """What one pass may use: memory is slots x slot_size; a store or source silent for its timeout (seconds) is given up."""
+class WrapperConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """What a store is wrapped in (`glance_stream.stores.wrapping`). Limits in bytes a second, times in seconds; None: not said.
+
+    retries: after a failure that may pass, begun within retry_budget; 0 for none. open_timeout: for the first contact.
+    call_timeout: for each other call. progress_timeout: for a drain or a read that does not move.
+    """
+
+    bandwidth: ByteSize | None = None
+    retries: Count | None = None
+    retry_budget: Seconds | None = None
+    open_timeout: Seconds | None = None
+    call_timeout: Seconds | None = None
+    progress_timeout: Seconds | None = None
+
+
+class TransferConfig(WrapperConfig, frozen=True, kw_only=True):
+    """What one pass may use: memory is slots x slot_size; a store or source silent for its timeout (seconds) is given up.
+
+    ``bandwidth`` is what all stores of the process share. The rest of a `WrapperConfig` counts where a store's says nothing.
+    """
 
     slots: Annotated[int, msgspec.Meta(ge=2, le=4096)] = 8
     slot_size: ByteSize = ByteSize(4 << 20)
-    store_timeout: Annotated[float, msgspec.Meta(gt=0)] = 300.0
-    source_timeout: Annotated[float, msgspec.Meta(gt=0)] = 3600.0
+    store_timeout: Seconds = 300.0
+    source_timeout: Seconds = 3600.0
 
 
 class ImportFilters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -76,7 +96,7 @@ class ImportFilters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     disallowed_ports: tuple[int, ...] = ()
 
 
-class StoreConfig(msgspec.Struct, frozen=True, kw_only=True):
+class StoreConfig(WrapperConfig, frozen=True, kw_only=True):
     """One store. ``options`` are for the store's type to check, and may hold secrets: they are never shown.
 
     weight: of an image's copies the one in the store of the highest weight is read first, after the default store's.

@@ -63,7 +63,7 @@ async def _stores(config: Config) -> Result:
     from glance_stream.cli.output import Result
     from glance_stream.stores import Stores
 
-    stores = Stores(config.stores)
+    stores = Stores(config.stores, transfer=config.transfer)
     try:
         seen = await asyncio.gather(*(_look(config, stores, store_id) for store_id in config.stores))
     finally:

@@ -40,7 +40,7 @@ class Site:
         pace, cap = config.transfer, config.image_size_cap
         return cls(
             catalogue=Catalogue(config.catalogue.url),
-            stores=Stores(config.stores),
+            stores=Stores(config.stores, transfer=config.transfer),
             default_store=config.default_store,
             hash_algo=config.hashing_algorithm,
             limits=Limits(

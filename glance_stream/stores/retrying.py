@@ -1,7 +1,7 @@
 """A store that is asked again when it fails in a way that may pass (`glance_stream.retry`).
 
-Asked again is what does no harm twice: open, stat, find, strays, discard, delete, abort, and the reading of an object, which goes
-on at the byte where it broke.
+Asked again is what does no harm twice: open, free_space, stat, find, strays, discard, delete,
+abort, and the reading of an object, which goes on at the byte where it broke.
 
 Not asked again, each for its reason:
 
@@ -34,6 +34,9 @@ class RetryingStore(StoreWrapper):
 
     async def open(self) -> None:
         await self._policy.run_async(self.inner.open)
+
+    async def free_space(self) -> int | None:
+        return await self._policy.run_async(self.inner.free_space)
 
     def writer(self, image_id: str) -> Writer:
         return RetryingWriter(self.inner.writer(image_id), self._policy, self.open)

@@ -35,6 +35,9 @@ class StoreWrapper(Store):
     async def open(self) -> None:
         await self.inner.open()
 
+    async def free_space(self) -> int | None:
+        return await self.inner.free_space()
+
     def writer(self, image_id: str) -> Writer:
         return self.inner.writer(image_id)
 

@@ -59,6 +59,9 @@ class Flaky(StoreWrapper):
     async def discard(self, trace: str) -> None:
         await self.strike("discard", lambda: self.inner.discard(trace))
 
+    async def free_space(self) -> int | None:
+        return await self.strike("free_space", self.inner.free_space)  # type: ignore[no-any-return]
+
     async def strays(self) -> list[Stray]:
         return await self.strike("strays", self.inner.strays)  # type: ignore[no-any-return]
 
@@ -113,13 +116,14 @@ def test_what_does_no_harm_twice_is_asked_again(memory: MemoryStore) -> None:
         await store.open()
         assert (await store.stat(at(memory))).size == 3
         assert await store.find(OTHER) is None
+        assert await store.free_space() is None
         assert await store.strays() == []
         await store.discard("memory://mem/.x.part")
         await store.delete(at(memory))
 
     run(scenario())
     assert {name: flaky.calls.count(name) for name in flaky.calls} == dict.fromkeys(
-        ["open", "stat", "find", "strays", "discard", "delete"], 4
+        ["open", "stat", "find", "free_space", "strays", "discard", "delete"], 4
     )
     assert memory.objects == {}
 
