@@ -12,6 +12,7 @@ import threading
 from glance_stream import threads
 from glance_stream.errors import NotFound, StoreError, StoreFull, StoreReadOnly
 from glance_stream.model import Location
+from glance_stream.retry import RetryPolicy
 from glance_stream.sources.base import Source
 from glance_stream.stores.base import ObjectStat, Store, Stray, Traits, Writer, require_safe_name
 from glance_stream.stores.swift_auth import Authentication
@@ -33,12 +34,13 @@ class SwiftStore(Store):
 
     type = "swift"
 
-    def __init__(self, store_id: str, options: SwiftOptions, *, read_only: bool = False) -> None:
-        """Connects to nothing. Raises InvalidRequest."""
+    def __init__(self, store_id: str, options: SwiftOptions, *, read_only: bool = False, policy: RetryPolicy | None = None) -> None:
+        """Connects to nothing. Raises InvalidRequest. ``policy``: for what only a writer can do again."""
         options.check(store_id)
         self.store_id = store_id
         self.traits = Traits(read_only=read_only)
         self._options = options
+        self._policy = policy or RetryPolicy()
         network = Network(store_id, options.ca, options.insecure, options.connect_timeout, options.read_timeout)
         self._client = SwiftClient(network, Authentication(options, network), options.container)
         self._names = Names(options.reference, options.container, options.auth_url, options.account_user)
@@ -78,7 +80,9 @@ class SwiftStore(Store):
         group = Group(image_id, secrets.token_hex(8))
         location = Location(self._names.location(image_id), self.store_id)
         trace = self._names.trace(group)
-        return SwiftWriter(self._client, self._prepare, group, trace, location, self._options.verify_etag)
+        return SwiftWriter(
+            self._client, self._prepare, group, trace, location, policy=self._policy, verify_etag=self._options.verify_etag
+        )
 
     def _prepare(self, size_hint: int | None) -> Plan:
         limits = self._open()
@@ -93,12 +97,21 @@ class SwiftStore(Store):
         return Plan.of(self._options.segment_size, size_hint, limits)
 
     def _check_room(self, container: Reply, size_hint: int | None) -> None:
-        """Refuse early what the container's quota can't take: the cluster itself would refuse the segment that is too much."""
-        quota, used = (container.headers.get(name, "") for name in ("x-container-meta-quota-bytes", "x-container-bytes-used"))
-        if size_hint is not None and quota.isdecimal() and used.isdecimal() and int(used) + size_hint > int(quota):
-            raise StoreFull(
-                self.store_id, f"the image has {size_hint} bytes, the container's quota has {int(quota) - int(used)} left"
-            )
+        """Refuse early what can't fit: the cluster itself would refuse only the segment that is too much."""
+        free = _free(container)
+        if size_hint is not None and free is not None and size_hint > free:
+            raise StoreFull(self.store_id, f"the image has {size_hint} bytes, the container's quota has {free} left")
+
+    async def free_space(self) -> int | None:
+        """What is left of the container's quota; None if it has none."""
+        return await threads.call(self._free_space)
+
+    def _free_space(self) -> int | None:
+        with self._client.session() as session:
+            container = session.head_container()
+            if container is None and not self._options.create_container:
+                raise session.no_container()
+            return None if container is None else _free(container)
 
     def open_reader(self, location: Location) -> Source:
         return StoredInSwift(self._client, self._image_of(location))
@@ -146,3 +159,8 @@ class SwiftStore(Store):
         if image_id is None:
             raise StoreError(self.store_id, f"the location is not in {self._names.where}")
         return image_id
+
+
+def _free(container: Reply) -> int | None:
+    quota, used = (container.headers.get(name, "") for name in ("x-container-meta-quota-bytes", "x-container-bytes-used"))
+    return max(0, int(quota) - int(used)) if quota.isdecimal() and used.isdecimal() else None

@@ -1,13 +1,12 @@
-"""What is asked of one Swift container, beside the streaming of bytes. Blocking; any thread.
+"""What is asked of one Swift container, beside the streaming of bytes. Blocking; any thread. Nothing is asked twice.
 
-Requests that only look, and deletions, are tried again when the cluster is busy. Where the answer decides what is removed or
-refused, ``X-Newest`` asks all replicas: one that was away must not make a committed image look missing.
+Where the answer decides what is removed or refused, ``X-Newest`` asks all replicas: one that was away must not make a committed
+image look missing.
 """
 
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -18,11 +17,7 @@ from glance_stream.sources.http_answer import Answer
 from glance_stream.stores.swift_auth import Access, Authentication
 from glance_stream.stores.swift_connection import Connection, Network, Reply
 
-TRIES = 4
-PAUSE = 0.25  # seconds before the second try, doubled for each further one
-PAUSE_MOST = 5.0  # what Retry-After may make of it; more than that is left to the caller
 NEWEST = {"X-Newest": "true"}
-REPEATABLE = ("GET", "HEAD", "DELETE")
 
 
 class SwiftClient:
@@ -92,7 +87,9 @@ class Session:
         return NotFound(self._client.store_id, f"{self._client.container}/{name} is not there") if there else self.no_container()
 
     def no_container(self) -> StoreError:
-        return StoreUnavailable(self._client.store_id, f"the container {self._client.container} is not there")
+        error = StoreUnavailable(self._client.store_id, f"the container {self._client.container} is not there")
+        error.retryable = False  # somebody has to make it
+        return error
 
     def delete(self, name: str) -> bool:
         """Whether it was there."""
@@ -156,24 +153,6 @@ class Session:
         query: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
         body: bytes = b"",
-    ) -> Reply:
-        for tried in range(1, TRIES + 1):
-            last = tried == TRIES or method not in REPEATABLE
-            pause = PAUSE * 2**tried / 2
-            try:
-                reply = self._ask_once(method, path, query, headers, body)
-            except (StoreUnavailable, StoreTimeout) as error:
-                if last or isinstance(error, StoreTimeout):
-                    raise
-            else:
-                pause = max(pause, reply.retry_after or 0.0)
-                if last or pause > PAUSE_MOST or reply.status not in (429, 498, 500, 502, 503):
-                    return reply
-            time.sleep(pause)
-        raise AssertionError("the last try returns or raises")
-
-    def _ask_once(
-        self, method: str, path: str, query: Mapping[str, str] | None, headers: Mapping[str, str] | None, body: bytes
     ) -> Reply:
         """A token that ran out is renewed once."""
         access = self._client.authentication.access()

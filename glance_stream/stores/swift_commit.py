@@ -6,33 +6,81 @@ sizes only and does not give a manifest back. So it is looked before and after, 
 
 from __future__ import annotations
 
+import functools
 import json
-import time
+import threading
 from collections.abc import Sequence
 
 from glance_stream.errors import Duplicate, StoreError, StoreTimeout, StoreUnavailable
-from glance_stream.stores.swift_client import PAUSE, TRIES, Session, SwiftClient
+from glance_stream.retry import RetryPolicy
+from glance_stream.stores.swift_client import Session, SwiftClient
 from glance_stream.stores.swift_connection import Reply
 from glance_stream.stores.swift_names import Group
 
 MARK = "x-object-meta-glance-stream"  # the writer's nonce
 
 
-def publish(client: SwiftClient, group: Group, segments: Sequence[tuple[int, str]], size: int) -> None:
-    """``segments``: size and ETag of each. Raises Duplicate, StoreError."""
-    image = f"{client.container}/{group.image_id}"
-    with client.session() as session:
-        if session.head(group.image_id) is not None:
-            raise Duplicate(client.store_id, f"{image} is there already")
-        _put(client, session, group, _manifest(client.container, group, segments))
-        found = session.head(group.image_id)
+class Commit:
+    """Puts the manifest. ``segments``: size and ETag of each."""
+
+    def __init__(self, client: SwiftClient, group: Group, segments: Sequence[tuple[int, str]]) -> None:
+        self._client = client
+        self._group = group
+        self._segments = segments
+        self._image = f"{client.container}/{group.image_id}"
+
+    def run(self, policy: RetryPolicy, stopped: threading.Event) -> None:
+        """Raises Duplicate, StoreError."""
+        with self._client.session() as session:
+            for step in (self._look_before, self._put, self._look_after):
+                policy.run(functools.partial(step, session), stopped)
+
+    def _look_before(self, session: Session) -> None:
+        if session.head(self._group.image_id) is not None:
+            raise Duplicate(self._client.store_id, f"{self._image} is there already")
+
+    def _put(self, session: Session) -> None:
+        headers = {"If-None-Match": "*", "Content-Type": "application/octet-stream", MARK: self._group.nonce}
+        try:
+            reply = session.put_manifest(self._group.image_id, self._manifest(), headers)
+        except (StoreUnavailable, StoreTimeout):
+            if not is_committed(self._client, session, self._group):  # it may have been stored all the same
+                raise
+        else:
+            self._check(session, reply)
+
+    def _manifest(self) -> bytes:
+        return json.dumps(
+            [
+                {"path": f"/{self._client.container}/{self._group.segment(number)}", "size_bytes": size, "etag": etag}
+                for number, (size, etag) in enumerate(self._segments, 1)
+            ]
+        ).encode()
+
+    def _check(self, session: Session, reply: Reply) -> None:
+        store_id = self._client.store_id
+        if reply.status == 201:
+            return
+        if reply.status in (409, 412):
+            if not is_committed(self._client, session, self._group):  # else the answer to an earlier try was lost
+                raise Duplicate(store_id, f"{self._image} is there already")
+        elif reply.status == 400:
+            raise StoreError(store_id, f"{self._image}: its segments are not in the container as they were written")
+        elif reply.status == 404:
+            raise StoreError(store_id, f"{self._image}: its segments are gone, or their container")
+        else:
+            raise self._client.refusal(reply, f"storing {self._image}")
+
+    def _look_after(self, session: Session) -> None:
+        found = session.head(self._group.image_id)
         if found is None:
-            raise StoreUnavailable(client.store_id, f"{image} was stored, and is not there")
-        if not is_manifest_of(client, session, found, group):
-            raise Duplicate(client.store_id, f"{image} was stored by another at the same time")
+            raise StoreUnavailable(self._client.store_id, f"{self._image} was stored, and is not there")
+        if not is_manifest_of(self._client, session, found, self._group):
+            raise Duplicate(self._client.store_id, f"{self._image} was stored by another at the same time")
+        size = sum(size for size, _ in self._segments)
         if found.length != size:
-            session.delete(group.image_id)
-            raise StoreError(client.store_id, f"{image} was stored with {found.length} bytes, not {size}")
+            session.delete(self._group.image_id)
+            raise StoreError(self._client.store_id, f"{self._image} was stored with {found.length} bytes, not {size}")
 
 
 def is_committed(client: SwiftClient, session: Session, group: Group) -> bool:
@@ -53,47 +101,3 @@ def is_manifest_of(client: SwiftClient, session: Session, found: Reply, group: G
             raise StoreError(client.store_id, f"can't tell what {client.container}/{group.image_id} is made of")
         return False
     return any(name.startswith(f"{client.container}/{group.prefix}") for name in names)
-
-
-def _manifest(container: str, group: Group, segments: Sequence[tuple[int, str]]) -> bytes:
-    return json.dumps(
-        [
-            {"path": f"/{container}/{group.segment(number)}", "size_bytes": size, "etag": etag}
-            for number, (size, etag) in enumerate(segments, 1)
-        ]
-    ).encode()
-
-
-def _put(client: SwiftClient, session: Session, group: Group, body: bytes) -> None:
-    headers = {"If-None-Match": "*", "Content-Type": "application/octet-stream", MARK: group.nonce}
-    for tried in range(1, TRIES + 1):
-        try:
-            reply = session.put_manifest(group.image_id, body, headers)
-        except (StoreUnavailable, StoreTimeout):  # it may have been stored all the same
-            if is_committed(client, session, group):
-                return
-            if tried == TRIES:
-                raise
-        else:
-            if reply.status == 201:
-                return
-            refusal = _refusal(client, session, group, reply)
-            if refusal is None:
-                return
-            if tried == TRIES or not refusal.retryable:
-                raise refusal
-        time.sleep(PAUSE * 2**tried / 2)
-
-
-def _refusal(client: SwiftClient, session: Session, group: Group, reply: Reply) -> StoreError | None:
-    """None if it is ours that is there: the answer to an earlier try was lost."""
-    image = f"{client.container}/{group.image_id}"
-    if reply.status in (409, 412):
-        if is_committed(client, session, group):
-            return None
-        return Duplicate(client.store_id, f"{image} is there already")
-    if reply.status == 400:
-        return StoreError(client.store_id, f"{image}: its segments are not in the container as they were written")
-    if reply.status == 404:
-        return StoreError(client.store_id, f"{image}: its segments are gone, or their container")
-    return client.refusal(reply, f"storing {image}")

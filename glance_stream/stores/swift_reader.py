@@ -16,6 +16,8 @@ from glance_stream.sources.http_limits import HttpLimits
 from glance_stream.sources.http_wire import Broken, Wire, final
 from glance_stream.stores.swift_client import SwiftClient
 
+TRIES = 3  # in a row without a new byte: whoever reads tries again too
+
 _MD5 = re.compile(r"[0-9a-f]{32}")
 
 
@@ -71,7 +73,7 @@ class _Object(HttpSource):
     def __init__(self, name: str, client: SwiftClient, address: Address) -> None:
         network = client.network
         # No redirects: they would be shown the token.
-        limits = HttpLimits(connect_seconds=network.connect_timeout, idle_seconds=network.read_timeout, redirects=0)
+        limits = HttpLimits(connect_seconds=network.connect_timeout, idle_seconds=network.read_timeout, tries=TRIES, redirects=0)
         super().__init__(address, limits=limits)
         self.name = name
         self._wire = _SwiftWire(client, limits)

@@ -10,11 +10,12 @@ import threading
 from collections.abc import Callable, Mapping
 
 from glance_stream import threads
-from glance_stream.errors import Duplicate, GlanceStreamError, StoreError, StoreFull, StoreTimeout, StoreUnavailable
+from glance_stream.errors import Duplicate, GlanceStreamError, StoreError, StoreFull
 from glance_stream.model import Location
+from glance_stream.retry import RetryPolicy
 from glance_stream.stores.base import Writer
-from glance_stream.stores.swift_client import PAUSE, PAUSE_MOST, TRIES, SwiftClient
-from glance_stream.stores.swift_commit import publish
+from glance_stream.stores.swift_client import SwiftClient
+from glance_stream.stores.swift_commit import Commit
 from glance_stream.stores.swift_names import Group
 from glance_stream.stores.swift_plan import Plan
 from glance_stream.stores.swift_traces import discard
@@ -33,9 +34,19 @@ class SwiftWriter(Writer):
     """
 
     def __init__(
-        self, client: SwiftClient, prepare: Prepare, group: Group, trace: str, location: Location, verify_etag: bool
+        self,
+        client: SwiftClient,
+        prepare: Prepare,
+        group: Group,
+        trace: str,
+        location: Location,
+        *,
+        policy: RetryPolicy,
+        verify_etag: bool,
     ) -> None:
+        """``policy``: for what holds no bytes, the beginning of a segment and the commit."""
         self._client = client
+        self._policy = policy
         self._prepare = prepare
         self._group = group
         self._location = location
@@ -44,7 +55,8 @@ class SwiftWriter(Writer):
         self.trace = trace
         self._turn = threading.Lock()  # of open, flush, commit and abort, in their threads: an abort waits for what is under way
         self._writing = threading.Lock()  # held by the thread that uses the upload
-        self._stop = threading.Event()
+        self._stop = threading.Event()  # no more is written
+        self._aborted = threading.Event()
         self._begun = False
         self._committed = False
         self._plan: Plan | None = None
@@ -107,39 +119,20 @@ class SwiftWriter(Writer):
         self._touched = number
         self._upload = upload
         self._check()  # an abort that came before the line above has not seen it
-        self._offer(upload)
+        self._policy.run(lambda: self._offer(upload), self._stop)
         return upload
 
     def _offer(self, upload: SegmentUpload) -> None:
-        """Until the cluster takes it. No byte was sent yet, so it can be offered again."""
+        """Raises StoreError when the cluster does not take it. No byte was sent yet: it can be offered again."""
         authentication = self._client.authentication
         access = authentication.access()
-        renewed = False
-        for tried in range(1, TRIES + 1):
-            pause = PAUSE * 2**tried / 2
-            try:
-                answer = upload.begin(access)
-            except (StoreUnavailable, StoreTimeout):
-                if tried == TRIES or self._stop.is_set():
-                    raise
-            else:
-                if answer is None:
-                    return
-                if answer.status == 401 and not renewed:
-                    access, renewed, pause = authentication.access(refused=access), True, 0.0
-                else:
-                    pause = max(pause, answer.retry_after or 0.0)
-                    refusal = self._refusal(answer.status, self._client.refusal(answer, "writing a segment"))
-                    if tried == TRIES or pause > PAUSE_MOST or not refusal.retryable:
-                        raise refusal
-            self._stop.wait(pause)
-            self._check()
-        raise AssertionError("the last try returns or raises")
-
-    def _refusal(self, status: int, refusal: StoreError) -> StoreError:
-        if status != 404:
-            return refusal
-        return StoreError(self._store_id, f"the container {self._client.container} is not there any more")
+        refused = upload.begin(access)
+        if refused is not None and refused.status == 401:
+            refused = upload.begin(authentication.access(refused=access))
+        if refused is not None and refused.status == 404:
+            raise StoreError(self._store_id, f"the container {self._client.container} is not there any more")
+        if refused is not None:
+            raise self._client.refusal(refused, "writing a segment")
 
     def _end_segment(self, upload: SegmentUpload) -> None:
         etag = upload.finish()
@@ -166,16 +159,17 @@ class SwiftWriter(Writer):
         self._stop.set()
         if size != self._flushed:
             raise StoreError(self._store_id, f"commit of {size} bytes, {self._flushed} were flushed")
-        await threads.call(self._commit, size)
+        await threads.call(self._commit)
         return self._location
 
-    def _commit(self, size: int) -> None:
+    def _commit(self) -> None:
         with self._turn:
-            publish(self._client, self._group, self._segments, size)
+            Commit(self._client, self._group, self._segments).run(self._policy, self._aborted)
             self._committed = True
 
     async def abort(self) -> None:
         self._stop.set()
+        self._aborted.set()
         upload = self._upload
         if upload is not None and not upload.complete:
             upload.cut()

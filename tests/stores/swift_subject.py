@@ -11,7 +11,7 @@ from glance_stream.model import Location
 from glance_stream.stores.swift import SwiftOptions, SwiftStore
 from glance_stream.stores.swift_names import SEGMENTS
 
-SEGMENT_SIZE = 16 << 10
+SEGMENT_SIZE = 40 << 10
 
 
 def options_of(container: SwiftContainer, **more: Any) -> SwiftOptions:
