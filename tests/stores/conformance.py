@@ -183,11 +183,11 @@ class StoreConformance(TraceConformance, ReadConformance):
     def test_nothing_is_visible_before_commit(self, subject: Subject) -> None:
         async def scenario() -> None:
             writer = await subject.store.open_writer(IMAGE, 3)
-            assert (subject.objects(), await subject.store.find(IMAGE)) == (set(), None)
+            await subject.assert_nothing_is_seen(IMAGE)
             write_all(writer, b"abc")
-            assert (subject.objects(), await subject.store.find(IMAGE)) == (set(), None)
+            await subject.assert_nothing_is_seen(IMAGE)
             await writer.flush(3)
-            assert (subject.objects(), await subject.store.find(IMAGE)) == (set(), None)
+            await subject.assert_nothing_is_seen(IMAGE)
             await writer.commit(3, {})
 
         run(scenario())
@@ -258,7 +258,14 @@ class StoreConformance(TraceConformance, ReadConformance):
 
     def test_of_two_writers_of_one_image_the_second_finds_a_duplicate(self, subject: Subject) -> None:
         async def scenario() -> Location:
-            one, two = [await subject.store.open_writer(IMAGE, 3) for _ in range(2)]
+            one = await subject.store.open_writer(IMAGE, 3)
+            if not subject.store.traits.atomic_commit:  # they would write one object
+                with pytest.raises(Duplicate):
+                    await subject.store.open_writer(IMAGE, 3)
+                write_all(one, b"one")
+                await one.flush(3)
+                return await one.commit(3, {})
+            two = await subject.store.open_writer(IMAGE, 3)
             assert one.trace != two.trace
             write_all(one, b"one")
             write_all(two, b"two")
@@ -314,7 +321,7 @@ class StoreConformance(TraceConformance, ReadConformance):
             location = await writer.commit(3, {})
             await writer.abort()
             await writer.abort()
-            await subject.store.discard(writer.trace)
+            await subject.discard_beside_an_object(writer.trace)
             return location
 
         assert read_all(subject.store.open_reader(run(scenario()))) == b"abc"
@@ -327,7 +334,7 @@ class StoreConformance(TraceConformance, ReadConformance):
             write_all(writer, b"abc")
             if flushed:
                 await writer.flush(3)
-            assert subject.leavings() != []
+            assert subject.leavings() != [] or not subject.store.traits.atomic_commit
             await subject.store.discard(writer.trace)
             await subject.store.discard(writer.trace)
             subject.assert_holds()

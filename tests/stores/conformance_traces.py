@@ -39,7 +39,7 @@ class TraceConformance:
                 await writer.open(3)
             await assert_ended(writer)
             await writer.abort()
-            await subject.store.discard(writer.trace)
+            await subject.discard_beside_an_object(writer.trace)
 
         run(scenario())
         assert read_all(subject.store.open_reader(stored[0])) == stored[1]
@@ -124,6 +124,10 @@ class TraceConformance:
             if flushed:
                 await writer.flush(subject.large)
             strays = await subject.store.strays()
+            if not subject.store.traits.atomic_commit and not strays:  # it can't tell them from what is complete
+                assert await subject.store.sweep(0) == []
+                await writer.abort()
+                return
             assert [stray.image_id for stray in strays] == [IMAGE]
             assert await subject.store.sweep(3600) == []
             assert await subject.store.sweep(0, spare=[strays[0].trace]) == []

@@ -37,6 +37,18 @@ class Subject:
         assert self.objects() == set(image_ids)
         assert self.leavings() == []
 
+    async def assert_nothing_is_seen(self, image_id: str) -> None:
+        """Before its commit the image is not found, nor there for anybody else, unless the store's traits say otherwise."""
+        assert await self.store.find(image_id) is None
+        assert self.objects() == set() or not self.store.traits.atomic_commit
+
+    async def discard_beside_an_object(self, trace: str) -> None:
+        """Of a writer that has left nothing, while the image has an object. Where that may be partial the store may refuse."""
+        try:
+            await self.store.discard(trace)
+        except StoreError:
+            assert not self.store.traits.atomic_commit
+
 
 def content(size: int, seed: int = 1) -> bytes:
     """Random bytes with a run of zeros in their middle."""
