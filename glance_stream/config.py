@@ -173,6 +173,11 @@ def store_from_url(url: str) -> tuple[str, StoreConfig]:
     raise InvalidRequest(f"store {url!r}: only file:/// and http(s):// stores need no [stores.NAME] table in the configuration")
 
 
+def default_catalogue() -> CatalogueConfig:
+    """In the user's data directory."""
+    return CatalogueConfig(url=f"sqlite:///{_data_directory() / 'catalogue.db'}")
+
+
 def parse_size(value: object) -> ByteSize:
     """Bytes from an integer or from text with a unit. Raises ValueError."""
     if isinstance(value, int) and not isinstance(value, bool):
@@ -280,7 +285,7 @@ def _directories(store: StoreConfig) -> list[str]:
 
 def _catalogue(table: object, name: str, base: Path) -> CatalogueConfig:
     if table is None:
-        return CatalogueConfig(url=f"sqlite:///{_data_directory() / 'catalogue.db'}")
+        return default_catalogue()
     config = _section(table, CatalogueConfig, name, "catalogue")
     scheme, slashes, path = config.url.partition(":///")
     if not scheme.startswith("sqlite") or not slashes or not path or path.startswith(("file:", ":memory:")):

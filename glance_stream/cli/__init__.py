@@ -57,16 +57,24 @@ EPILOG = epilog(
     help="Read this configuration. Default: $GLANCE_STREAM_CONFIG, then config.toml in the user's configuration directory, "
     "then one store in the user's data directory.",
 )
+@click.option(
+    "--glance-config",
+    metavar="FILE",
+    multiple=True,
+    help="Read stores and rules from Glance's own files too: glance-api.conf, or a directory such as /etc/glance; may be repeated. "
+    "What --config says wins. Default: $GLANCE_STREAM_GLANCE_CONFIG, with colons between them.",
+)
 @click.option("--verbose", is_flag=True, help="Tell more on the way, and show tracebacks of errors.")
 @click.version_option(package_name=PROGRAM)
 @pass_invocation
-def group(invocation: Invocation, config: str | None, verbose: bool) -> None:
+def group(invocation: Invocation, config: str | None, glance_config: tuple[str, ...], verbose: bool) -> None:
     """Import virtual-machine images into many stores in one pass: read once, decode once, hash once, all or nothing.
 
     IMAGE is an image's id, the beginning of one (4 characters at least) or its name. STORE is an id that 'stores' shows or a
     URL such as file:///some/dir.
     """
     invocation.config = config
+    invocation.glance_config = glance_config
     invocation.reporter.verbose = verbose
     logging.getLogger().setLevel(logging.INFO if verbose else logging.WARNING)
 

@@ -41,14 +41,14 @@ def command(invocation: Invocation, /, size: str, directories: tuple[Path, ...],
     from glance_stream import benchmark
     from glance_stream.benchmark.table import render
     from glance_stream.cli.output import Result
-    from glance_stream.config import load, parse_size
+    from glance_stream.config import parse_size
 
     try:
         wanted = parse_size(size)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--size") from error
     with ExitStack() as stack:
-        chosen = list(directories) or _configured(load(invocation.config))
+        chosen = list(directories) or _configured(invocation.load_config())
         if not chosen:
             chosen = [Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="glance-stream-bench-")))]
         for number in ending_signals():

@@ -5,11 +5,14 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from glance_stream.cli.output import Reporter
+
+if TYPE_CHECKING:
+    from glance_stream.config import Config
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -22,6 +25,14 @@ class Invocation:
 
     reporter: Reporter
     config: str | None = None
+    glance_config: tuple[str, ...] = ()
+
+    def load_config(self) -> Config:
+        """Our configuration, over Glance's where that is named. Raises InvalidRequest."""
+        from glance_stream import config, glance_config
+
+        files = glance_config.named(self.glance_config)
+        return config.load(self.config, glance_config.load(files) if files else None)
 
 
 pass_invocation = click.make_pass_decorator(Invocation)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 from uuid import UUID
 
-from glance_stream import config, loop, threads
+from glance_stream import loop, threads
 from glance_stream.cli.options import Invocation, ending_signals
 from glance_stream.cli.output import Reporter, Result
 from glance_stream.cli.results import AmbiguousImage
@@ -28,7 +28,7 @@ Work = Callable[[Site], Coroutine[Any, Any, Result]]
 
 def with_site(invocation: Invocation, work: Work) -> int:
     """Open the configured site, do the work and tell its result; returns the exit code."""
-    site = Site.open(config.load(invocation.config))  # blocking, so before the loop starts
+    site = Site.open(invocation.load_config())  # blocking, so before the loop starts
 
     async def opened() -> Result:
         try:

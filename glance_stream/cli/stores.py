@@ -31,6 +31,7 @@ class Seen:
     store: str
     type: str
     where: str | None
+    description: str
     default: bool
     read_only: bool
     status: str = "ok"
@@ -47,9 +48,8 @@ def command(invocation: Invocation, /) -> int:
     """
     from glance_stream import loop
     from glance_stream.cli.session import interruptible
-    from glance_stream.config import load
 
-    config = load(invocation.config)  # and no more: a broken catalogue is not the stores' fault
+    config = invocation.load_config()  # and no more: a broken catalogue is not the stores' fault
 
     async def told() -> Result:
         return await interruptible(invocation.reporter, _stores(config))
@@ -78,7 +78,7 @@ async def _look(config: Config, stores: Stores, store_id: str) -> Seen:
     from glance_stream.importing.choosing import open_store
 
     settings = config.stores[store_id]
-    seen = Seen(store_id, settings.type, None, store_id == config.default_store, settings.read_only)
+    seen = Seen(store_id, settings.type, None, settings.description, store_id == config.default_store, settings.read_only)
     try:
         store = stores[store_id]
         seen.where, seen.read_only = store.where, store.traits.read_only
@@ -93,4 +93,5 @@ async def _look(config: Config, stores: Stores, store_id: str) -> Seen:
 def _line(seen: Seen) -> str:
     facts = [seen.type, seen.where or "", "default" if seen.default else "", "read-only" if seen.read_only else ""]
     state = seen.status if not seen.message else f"{seen.status}: {seen.message}"
-    return f"{seen.store}  {', '.join(fact for fact in facts if fact)}  {state}"
+    about = f"  ({seen.description})" if seen.description else ""
+    return f"{seen.store}  {', '.join(fact for fact in facts if fact)}{about}  {state}"

@@ -1,0 +1,125 @@
+"""Which stores Glance's files name, each as a store of ours.
+
+A store that can't be used here does not stop the others: it is kept, and says why when it is opened.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from importlib.metadata import entry_points
+from typing import Any
+
+from glance_stream.config import RESERVED_STORE_PREFIX, StoreConfig, check_store_id
+from glance_stream.glance_config.drivers import MAPPINGS, Unusable
+from glance_stream.glance_config.options import DRIVER_OF, DRIVERS, EVERY_STORE, GENERAL, GLANCE_STORE, MANY_OF_OTHERS
+from glance_stream.glance_config.settings import DEFAULT, Settings
+
+LOG = logging.getLogger(__name__)
+
+SHARED = "backend_defaults"
+LEGACY = "glance_store"
+
+
+class Section(Mapping[str, Any]):
+    """One store's options: its own section, then ``[backend_defaults]``, then the driver's default.
+
+    As glance_store's BackendGroupConfiguration; in the legacy form all stand in ``[glance_store]``.
+    """
+
+    def __init__(self, settings: Settings, driver: str, group: str) -> None:
+        self._settings = settings
+        self._group = group
+        self._names = [option.name for option in (*EVERY_STORE, *DRIVERS.get(driver, ()))]
+
+    def __getitem__(self, name: str) -> Any:
+        if self._group != LEGACY and not self._settings.is_said(self._group, name):
+            return self._settings.get(SHARED, name)
+        return self._settings.get(self._group, name)
+
+    def __iter__(self) -> Any:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def is_said(self, name: str) -> bool:
+        """Whether an option is more than the driver's default."""
+        groups = [LEGACY] if self._group == LEGACY else [self._group, SHARED]
+        return any(self._settings.is_said(group, name) for group in groups)
+
+    def written(self) -> dict[str, str]:
+        """All options of the store as they are written, for a driver that we don't know."""
+        shared = {} if self._group == LEGACY else self._settings.written(SHARED)
+        return {**shared, **self._settings.written(self._group)}
+
+
+def read_stores(settings: Settings) -> tuple[dict[str, StoreConfig], str]:
+    """The stores by id, and the default one's id. Raises InvalidRequest."""
+    settings.register(DEFAULT, GENERAL)
+    settings.register(LEGACY, GLANCE_STORE)
+    backends = settings.get(DEFAULT, "enabled_backends")
+    if not backends:
+        return _legacy(settings)
+    for store_id, driver in backends.items():
+        _check_id(settings, store_id)
+        for group in (store_id, SHARED):
+            settings.register(group, (*EVERY_STORE, *DRIVERS.get(driver, ()), *MANY_OF_OTHERS))
+    settings.register_rest()
+    default = settings.get(LEGACY, "default_backend")
+    if not default:
+        raise settings.error(LEGACY, "default_backend", "missing: it must name one of enabled_backends")
+    if default not in backends:
+        raise settings.error(LEGACY, "default_backend", f"{default!r} is not one of enabled_backends: {', '.join(backends)}")
+    return {store_id: _store(settings, store_id, driver, store_id) for store_id, driver in backends.items()}, default
+
+
+def _legacy(settings: Settings) -> tuple[dict[str, StoreConfig], str]:
+    """From before there were many stores: ``[glance_store] stores``, one of each driver. A store's id is its driver's name."""
+    settings.register(LEGACY, EVERY_STORE)
+    for options in DRIVERS.values():
+        settings.register(LEGACY, options)
+    settings.register_rest()
+    drivers = dict.fromkeys(DRIVER_OF.get(name, name) for name in settings.get(LEGACY, "stores"))
+    default = settings.get(LEGACY, "default_store")
+    default = DRIVER_OF.get(default, default)
+    if default not in drivers:
+        raise settings.error(LEGACY, "default_store", f"{default!r} is not one of stores: {', '.join(drivers)}")
+    return {driver: _store(settings, driver, driver, LEGACY) for driver in drivers}, default
+
+
+def _check_id(settings: Settings, store_id: str) -> None:
+    if store_id.lower() in (DEFAULT.lower(), SHARED, LEGACY):
+        raise settings.error(DEFAULT, "enabled_backends", f"{store_id!r} is a section of its own kind and can't be a store")
+    try:
+        check_store_id(store_id)
+    except ValueError as error:
+        reserved = store_id.startswith(RESERVED_STORE_PREFIX)
+        problem = "Glance keeps them for staging and tasks" if reserved else "it can't be a store's id"
+        raise settings.error(DEFAULT, "enabled_backends", f"{store_id!r}: {error}: {problem}") from error
+
+
+def _store(settings: Settings, store_id: str, driver: str, group: str) -> StoreConfig:
+    section = Section(settings, driver, group)
+    described: dict[str, Any] = {"description": section["store_description"] or "", "weight": section["weight"] or 0}
+    try:
+        mapping = MAPPINGS.get(driver)
+        if mapping is None:
+            return StoreConfig(type="glance_store", options=_foreign(driver, section), **described)
+        found = mapping(section)
+    except Unusable as problem:
+        return StoreConfig(type="unusable", options={"driver": driver, "reason": str(problem)}, **described)
+    for note in found.notes:
+        LOG.warning("[%s] of Glance's configuration: %s", group, note)
+    return StoreConfig(type=found.type, read_only=driver == "http", options=found.options, **described)
+
+
+def _foreign(driver: str, section: Section) -> dict[str, Any]:
+    """A driver that only an installed glance_store has: cinder, vmware, a third party's. Raises Unusable where there is none."""
+    if not entry_points(group="glance_store.drivers", name=driver):
+        raise Unusable(
+            f"there is no driver {driver!r} here: the native ones are {', '.join(sorted(MAPPINGS))}, others are those of an "
+            "installed glance_store (pip install 'glance-stream[glance-store]')"
+        )
+    known = {option.name for options in (EVERY_STORE, *DRIVERS.values()) for option in options}
+    return {"driver": driver, "options": {name: value for name, value in section.written().items() if name not in known}}
