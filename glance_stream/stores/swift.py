@@ -92,15 +92,10 @@ class SwiftStore(Store):
                 if not self._options.create_container:
                     raise session.no_container()
                 session.create_container()
-            else:
-                self._check_room(container, size_hint)
-        return Plan.of(self._options.segment_size, size_hint, limits)
-
-    def _check_room(self, container: Reply, size_hint: int | None) -> None:
-        """Refuse early what can't fit: the cluster itself would refuse only the segment that is too much."""
-        free = _free(container)
-        if size_hint is not None and free is not None and size_hint > free:
-            raise StoreFull(self.store_id, f"the image has {size_hint} bytes, the container's quota has {free} left")
+        plan = Plan.of(self._options.segment_size, size_hint, limits, None if container is None else _free(container))
+        if not plan.has_room(size_hint or 0):
+            raise StoreFull(self.store_id, f"the image has {size_hint} bytes, the container's quota has {plan.room} left")
+        return plan
 
     async def free_space(self) -> int | None:
         """What is left of the container's quota; None if it has none."""

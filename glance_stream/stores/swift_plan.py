@@ -45,16 +45,20 @@ def _number(told: Any, name: str, otherwise: int) -> int:
 class Plan:
     """Segments of ``first`` bytes, doubled after each tenth of the number allowed: an image of unknown size may become large.
 
-    200 MiB at first, at most 1000 segments of at most 5 GiB: up to 3 TB.
+    200 MiB at first, at most 1000 segments of at most 5 GiB: up to 3 TB. ``room``: bytes left for the image; None if not known.
     """
 
     first: int
     limits: Limits
+    room: int | None = None
 
     @classmethod
-    def of(cls, segment_size: int, size_hint: int | None, limits: Limits) -> Plan:
+    def of(cls, segment_size: int, size_hint: int | None, limits: Limits, room: int | None = None) -> Plan:
         needed = 0 if size_hint is None else -(-size_hint // limits.max_segments)
-        return cls(min(max(segment_size, needed), limits.max_object_size), limits)
+        return cls(min(max(segment_size, needed), limits.max_object_size), limits, room)
+
+    def has_room(self, size: int) -> bool:
+        return self.room is None or size <= self.room
 
     def size(self, number: int) -> int:
         """Of the segment with this number, beginning with 1; 0 where there can't be one."""

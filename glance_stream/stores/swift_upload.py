@@ -15,7 +15,7 @@ import socket
 import threading
 from contextlib import suppress
 
-from glance_stream.errors import StoreError, StoreUnavailable
+from glance_stream.errors import StoreError, StoreTimeout, StoreUnavailable
 from glance_stream.sources.http_answer import Answer
 from glance_stream.stores.swift_auth import Access
 from glance_stream.stores.swift_client import SwiftClient
@@ -105,7 +105,7 @@ class SegmentUpload:
         finally:
             self.close()
         if answer is None:
-            raise StoreUnavailable(self._client.store_id, f"{self._name}: no answer to its last byte")
+            raise StoreTimeout(self._client.store_id, f"{self._name}: no answer to its last byte")
         if answer.status != 201:
             raise self._client.refusal(answer, f"writing {self._name}")
         etag = answer.etag.strip('"')

@@ -96,6 +96,9 @@ class SwiftWriter(Writer):
                 raise
 
     def _write(self, view: memoryview) -> None:
+        assert self._plan is not None
+        if not self._plan.has_room(self._written + len(view)):  # the cluster itself can't tell while the size is not announced
+            raise StoreFull(self._store_id, f"more than the {self._plan.room} bytes that the container's quota had left")
         at = 0
         while at < len(view):
             upload = self._upload or self._begin_segment()

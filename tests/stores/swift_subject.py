@@ -8,6 +8,7 @@ from real_servers import SwiftContainer
 from subject import Subject
 
 from glance_stream.model import Location
+from glance_stream.retry import RetryPolicy
 from glance_stream.stores.swift import SwiftOptions, SwiftStore
 from glance_stream.stores.swift_names import SEGMENTS
 
@@ -35,8 +36,8 @@ def options_of(container: SwiftContainer, **more: Any) -> SwiftOptions:
     )
 
 
-def store_on(container: SwiftContainer, *, read_only: bool = False, **more: Any) -> SwiftStore:
-    return SwiftStore("swift1", options_of(container, **more), read_only=read_only)
+def store_on(container: SwiftContainer, *, read_only: bool = False, policy: RetryPolicy | None = None, **more: Any) -> SwiftStore:
+    return SwiftStore("swift1", options_of(container, **more), read_only=read_only, policy=policy)
 
 
 def subject_on(container: SwiftContainer, store: SwiftStore | None = None) -> Subject:
