@@ -45,7 +45,7 @@ tools:          ## install what some tests compare with (Debian packages; needs 
 servers:        ## install and start the real servers of the tests: Ceph, radosgw, Swift, Keystone (needs root)
 	tests/servers/install.sh $(SERVERS)
 	tests/servers/radosgw.sh up $(SERVERS)
-	tests/servers/swift.sh up $(SERVERS)
+	tests/servers/keystone.sh up $(SERVERS)
 
 servers-down:   ## stop them and remove their data
 	tests/servers/swift.sh down $(SERVERS)

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# A Ceph cluster of one monitor and one osd on 127.0.0.1, as root, without systemd: cephx on, pool "images", users client.glance and client.reader.
+# A Ceph cluster of one monitor and one osd on 127.0.0.1, as root, without systemd: cephx on, pool "images", users client.glance (reads
+# and writes RBD images in all pools) and client.reader.
 # usage: ceph.sh up|down DIR, ceph.sh start DIR mon|osd|mgr   (the last one for tests that killed it)
 # CEPH_STORE=bluestore (default): data on a sparse file in DIR, survives kill -9 of the osd; up in 4 s. CEPH_STORE=memstore: up in 1 s,
 # data in RAM and gone with the osd's process; a cluster whose osd lost its data answers no more: down and up again.
@@ -82,15 +83,20 @@ X
     ceph-authtool "$keyring" --gen-key -n client.reader --cap mon 'profile rbd' --cap osd 'profile rbd-read-only'
     local user
     for user in glance reader; do
-        ceph-authtool -C "$ceph/etc/client.$user.keyring" -n "client.$user" --add-key "$(ceph-authtool "$keyring" -p -n "client.$user")"
+        ceph-authtool "$keyring" -p -n "client.$user" >"$ceph/etc/client.$user.key"
+        ceph-authtool -C "$ceph/etc/client.$user.keyring" -n "client.$user" --add-key "$(<"$ceph/etc/client.$user.key")"
     done
     monmaptool --create --addv a "v1:127.0.0.1:$mon" --fsid "$fsid" "$ceph/etc/monmap"
 } >/dev/null
 
-# Daemons go to the background themselves and write their pid files; they'd inherit the lock.
-start_mon() { alive "$ceph/run/mon.a.pid" || ceph-mon -c "$conf" -i a >>"$ceph/log/mon.start.log" 2>&1 9>&-; }
-start_osd() { alive "$ceph/run/osd.0.pid" || ceph-osd -c "$conf" -i 0 >>"$ceph/log/osd.start.log" 2>&1 9>&-; }
-start_mgr() { alive "$ceph/run/mgr.x.pid" || ceph-mgr -c "$conf" -i x >>"$ceph/log/mgr.start.log" 2>&1 9>&-; }
+# They go to the background and write their pid files themselves. Tried again for a while: one that was just killed may hold its files.
+daemon() { # PROGRAM TYPE ID
+    alive "$ceph/run/$2.$3.pid" || until_true 15 "$1" "$ceph/log/$2.start.log" background "$@"
+}
+background() { "$1" -c "$conf" -i "$3" >>"$ceph/log/$2.start.log" 2>&1 9>&-; }
+start_mon() { daemon ceph-mon mon a; }
+start_osd() { daemon ceph-osd osd 0; }
+start_mgr() { daemon ceph-mgr mgr x; }
 
 running() { alive "$ceph/run/mon.a.pid" && alive "$ceph/run/osd.0.pid" && timeout 20 rbd -c "$conf" -p images ls >/dev/null; }
 
@@ -110,8 +116,9 @@ X
     start_osd
     until_true 30 ceph "$ceph/log/osd.0.log" timeout 30 rbd -c "$conf" pool init images
     write_json "$root/ceph.json" <<X
-{"conf": "$conf", "fsid": "$(<"$ceph/etc/fsid")", "pool": "images", "user": "glance", "key": "$(ceph-authtool "$keyring" -p -n client.glance)",
- "keyring": "$ceph/etc/client.glance.keyring", "reader_keyring": "$ceph/etc/client.reader.keyring", "admin_keyring": "$keyring", "mon_host": "v1:127.0.0.1:$(port mon)",
+{"conf": "$conf", "fsid": "$(<"$ceph/etc/fsid")", "mon_host": "v1:127.0.0.1:$(port mon)", "pool": "images",
+ "user": "glance", "key": "$(<"$ceph/etc/client.glance.key")", "keyring": "$ceph/etc/client.glance.keyring",
+ "reader_keyring": "$ceph/etc/client.reader.keyring", "admin_keyring": "$keyring",
  "objectstore": "${CEPH_STORE:-bluestore}", "daemons": {"mon": "$ceph/run/mon.a.pid", "osd": "$ceph/run/osd.0.pid", "mgr": "$ceph/run/mgr.x.pid"}}
 X
 }

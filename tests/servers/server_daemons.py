@@ -62,10 +62,12 @@ class ServerHandle:
 
     def alive(self) -> bool:
         try:
-            stat = Path(f"/proc/{self.pid}/stat").read_text()
+            process = Path(f"/proc/{self.pid}")
+            state = (process / "stat").read_text().rpartition(")")[2].split()[0]
+            # The first thread may be dead while others still write to files and hold their locks.
+            return state != "Z" or len(list((process / "task").iterdir())) > 1
         except (FileNotFoundError, ProcessLookupError):
             return False
-        return stat.rpartition(")")[2].split()[0] != "Z"
 
     def pause(self) -> None:
         """Its sockets stay open and nothing answers."""

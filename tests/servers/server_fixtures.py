@@ -114,6 +114,8 @@ def swift_v3() -> SwiftServer:
         user_domain=said["user_domain"],
         project_domain=said["project_domain"],
         region=said["region"],
+        admin_key=said["admin_key"],
+        memcached=said["memcached"],
     )
 
 

@@ -44,9 +44,10 @@ def test_swift_put_get_delete(container: SwiftContainer) -> None:
 
 
 def test_swift_wrong_key_is_refused(swift_server: SwiftServer) -> None:
+    from keystoneauth1.exceptions import Unauthorized
     from swiftclient import ClientException
 
-    with pytest.raises(ClientException, match=r"401|403|[Uu]nauthorized"):
+    with pytest.raises((ClientException, Unauthorized), match=r"401|403|[Uu]nauthorized"):
         replace(swift_server, key="wrong").containers()
 
 
@@ -59,7 +60,9 @@ def test_swift_container_quota(swift_container: SwiftContainer) -> None:
         swift_container.write("image", CONTENT)
 
 
-def test_swift_forgets_its_tokens(swift: SwiftServer) -> None:
+@pytest.mark.parametrize("fixture", ["swift", "swift_v3"])
+def test_swift_forgets_its_tokens(request: pytest.FixtureRequest, fixture: str) -> None:
+    swift: SwiftServer = request.getfixturevalue(fixture)
     with swift.connection() as connection:
         connection.get_account()
         token = connection.token
@@ -75,6 +78,13 @@ def test_swift_restarts(swift_container: SwiftContainer, daemon: str) -> None:
     with handle.killed():
         assert not handle.alive()
     assert swift_container.read("image") == CONTENT
+
+
+@pytest.mark.parametrize("daemon", ["keystone", "proxy"])
+def test_swift_v3_restarts(swift_v3_container: SwiftContainer, daemon: str) -> None:
+    swift_v3_container.write("image", CONTENT)
+    swift_v3_container.server.daemons[daemon].restart()
+    assert swift_v3_container.read("image") == CONTENT
 
 
 def test_radosgw_restarts(radosgw_bucket: S3Bucket) -> None:
