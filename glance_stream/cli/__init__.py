@@ -20,7 +20,7 @@ from typing import NoReturn, TextIO
 
 import click
 
-from glance_stream.cli import bench, copy, delete, import_, list, recover, show, stores, verify
+from glance_stream.cli import bench, check, copy, delete, import_, list, recover, show, stores, verify
 from glance_stream.cli.options import Invocation, ending_signals, pass_invocation, wants_json
 from glance_stream.cli.output import Human, Json, Reporter, Result, drop, say
 from glance_stream.cli.teaching import epilog
@@ -79,7 +79,7 @@ def group(invocation: Invocation, config: str | None, glance_config: tuple[str, 
     logging.getLogger().setLevel(logging.INFO if verbose else logging.WARNING)
 
 
-for module in (import_, copy, verify, delete, list, show, stores, recover, bench):
+for module in (import_, copy, verify, delete, list, show, stores, check, recover, bench):
     group.add_command(module.command)
 
 

@@ -37,19 +37,12 @@ class Site:
 
         Raises InvalidRequest, CatalogueError.
         """
-        pace, cap = config.transfer, config.image_size_cap
         return cls(
             catalogue=Catalogue(config.catalogue.url),
             stores=Stores(config.stores, transfer=config.transfer),
             default_store=config.default_store,
             hash_algo=config.hashing_algorithm,
-            limits=Limits(
-                slots=pace.slots,
-                slot_size=pace.slot_size,
-                store_timeout=pace.store_timeout,
-                source_timeout=pace.source_timeout,
-                decode=DecodeLimits(max_size=cap),
-            ),
+            limits=limits_of(config),
         )
 
     def store(self, store_id: str) -> Store:
@@ -111,3 +104,15 @@ class Site:
         """Close stores and catalogue."""
         await self.stores.close()
         self.catalogue.close()
+
+
+def limits_of(config: Config) -> Limits:
+    """What the configuration allows one transfer."""
+    pace = config.transfer
+    return Limits(
+        slots=pace.slots,
+        slot_size=pace.slot_size,
+        store_timeout=pace.store_timeout,
+        source_timeout=pace.source_timeout,
+        decode=DecodeLimits(max_size=config.image_size_cap),
+    )

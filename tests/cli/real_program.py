@@ -51,11 +51,19 @@ class Program:
         self.config.write_text(CONFIG)
         self.started: list[subprocess.Popen[bytes]] = []
         self._environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith(("GLANCE_STREAM_C", "XDG_"))},
+            **{
+                name: value
+                for name, value in os.environ.items()
+                if not name.startswith(("GLANCE_STREAM_C", "GLANCE_STREAM_G", "XDG_"))
+            },
             "HOME": str(home),
             **{f"XDG_{kind}_HOME": str(home / kind.lower()) for kind in ("CONFIG", "DATA", "STATE", "CACHE")},
             "TERM": "xterm",
         }
+
+    def set(self, name: str, value: str) -> None:
+        """A variable of its environment."""
+        self._environment[name] = value
 
     def start(self, *arguments: object, command: tuple[str, ...] = (), **options: Any) -> subprocess.Popen[bytes]:
         """``command``: what starts it, as ``nohup`` does."""

@@ -13,7 +13,7 @@ from glance_stream import errors
 from glance_stream.cli import group
 from glance_stream.cli.sizes import iec
 
-COMMANDS = ("import", "copy", "verify", "delete", "list", "show", "stores", "recover", "bench")
+COMMANDS = ("import", "copy", "verify", "delete", "list", "show", "stores", "check", "recover", "bench")
 HEAVY = ("sqlalchemy", "rich", "urllib3", "zstandard", "uvloop", "glance_stream._chunker", "glance_stream.chunker")
 
 HELP = f"""

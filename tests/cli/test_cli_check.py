@@ -1,0 +1,167 @@
+"""``check``, as a person and as a program sees it; and stores that Glance's own files name."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+from pathlib import Path
+
+import pytest
+from real_program import STORES, Program, ended
+
+from glance_stream.errors import EXIT_BAD_REQUEST, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_PARTIAL
+
+DOCUMENTED = set(re.findall(r"`(\w+)`", (Path(__file__).parents[2] / "docs" / "json.md").read_text())) | {"event", "exit_code"}
+
+
+def test_every_store_is_tried_and_nothing_stays(program: Program) -> None:
+    found = program.json("check", "--size", "1MiB")
+    assert [one["store"] for one in found["stores"]] == list(STORES)
+    for one in found["stores"]:
+        assert (one["status"], one["message"], one["tested"]) == ("ok", "", 1 << 20)
+        assert (one["thin"], one["needs_size"], one["atomic_commit"], one["read_only"]) == (True, False, True, False)
+        assert all(one[name] > 0 for name in ("free", "latency", "write_rate", "read_rate"))
+    assert [one["default"] for one in found["stores"]] == [True, False, False]
+    assert found["leftovers"] == []
+    assert {*found, *found["stores"][0]} <= DOCUMENTED
+    assert [program.objects(store) for store in STORES] == [[], [], []]
+    assert not (program.home / "catalogue.db").exists()
+
+
+def test_people_are_told_in_a_few_lines(program: Program) -> None:
+    assert program.config is not None
+    program.config.write_text(program.config.read_text().replace("[stores.fast]\n", '[stores.fast]\ndescription = "NVMe"\n'))
+    out, err = program.run("check", "fast", "--size", "64KiB")
+    assert err == ""
+    head, *facts = out.splitlines()
+    assert head == f"fast  file, {program.home}/fast, default  (NVMe)  ok"
+    assert [fact.split()[0] for fact in facts] == ["free", "latency", "writing", "reading", "kind"]
+    assert "64.0 KiB at " in facts[2]
+    assert "(NVMe)" in program.run("stores")[0]
+    assert program.json("stores")["stores"][0]["description"] == "NVMe"
+
+
+def test_no_write_writes_nothing(program: Program) -> None:
+    (program.home / "fast").mkdir()
+    before = os.stat(program.home / "fast").st_mtime_ns
+    (one,) = program.json("check", "fast", "--no-write")["stores"]
+    assert (one["tested"], one["write_rate"], one["status"]) == (0, None, "ok")
+    assert os.stat(program.home / "fast").st_mtime_ns == before
+
+
+def test_a_store_that_fails_is_named_and_the_others_are_tried(program: Program) -> None:
+    program.break_store("mirror")
+    found = program.json("check", "--size", "64KiB", code=EXIT_PARTIAL)["stores"]
+    assert {one["store"]: one["status"] for one in found} == {"fast": "ok", "mirror": "error", "archive": "ok"}
+    assert "is no directory" in found[1]["message"]
+    assert program.json("check", "mirror", code=EXIT_FAILED)["stores"][0]["status"] == "error"
+    assert program.objects("fast") == []
+
+
+def test_a_store_that_can_not_be_built_is_a_store_that_fails(program: Program) -> None:
+    assert program.config is not None
+    program.config.write_text(program.config.read_text() + '[stores.odd]\ntype = "file"\npaht = "x"\n')
+    found = program.json("check", "--size", "64KiB", code=EXIT_PARTIAL)["stores"]
+    assert [one["store"] for one in found if one["status"] == "error"] == ["odd"]
+
+
+def test_a_read_only_store_is_only_asked(program: Program) -> None:
+    assert program.config is not None
+    (program.home / "mirror").mkdir()
+    program.config.write_text(program.config.read_text().replace('path = "mirror"\n', 'path = "mirror"\nread_only = true\n'))
+    (one,) = program.json("check", "mirror")["stores"]
+    assert (one["read_only"], one["tested"], one["write_rate"]) == (True, 0, None)
+    assert one["latency"] > 0
+
+
+def test_a_url_is_a_store_too(program: Program, tmp_path: Path) -> None:
+    (one,) = program.json("check", f"file://{tmp_path}/new", "--size", "4KiB")["stores"]
+    assert (one["type"], one["status"]) == ("file", "ok")
+    assert list((tmp_path / "new").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [(["nowhere"], "there is no store 'nowhere'; there are: fast, mirror, archive"), (["--size", "0"], "at least 1")],
+)
+def test_bad_requests(program: Program, arguments: list[str], words: str) -> None:
+    assert words in program.run("check", *arguments, code=EXIT_BAD_REQUEST)[1]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_leaves_nothing(program: Program, number: signal.Signals) -> None:
+    process = program.start("check", "fast", "--size", "2GiB", "--json")
+    assert process.stdout is not None
+    for line in process.stdout:
+        moment = json.loads(line)
+        if moment["event"] == "progress" and moment["produced"]:
+            break
+    process.send_signal(number)
+    out, _ = ended(process, EXIT_INTERRUPTED)
+    assert json.loads(out.splitlines()[-1])["leftovers"] == []
+    assert program.objects("fast") == []
+
+
+# -- Glance's own files -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def glance(program: Program) -> Path:
+    """A directory such as /etc/glance, with two stores."""
+    etc = program.home / "glance"
+    etc.mkdir()
+    (etc / "glance-api.conf").write_text(
+        f"[DEFAULT]\nenabled_backends = near:file, far:file, odd:martian\nhashing_algorithm = sha256\nroot = {program.home}\n"
+        "[glance_store]\ndefault_backend = far\n[near]\nfilesystem_store_datadir = $root/near\n"
+        "[far]\nfilesystem_store_datadir = $root/far\nfilesystem_thin_provisioning = true\nfilesystem_store_file_perm = 640\n"
+        "[odd]\nmartian_password = sesame\n[database]\nconnection = mysql://glance:sesame@nowhere/glance\n"
+    )
+    return etc
+
+
+def test_an_import_into_the_stores_of_glance(program: Program, glance: Path) -> None:
+    program.config = None
+    data = b"x" * 4096 + bytes(1 << 20)
+    (program.home / "disk.img").write_bytes(data)
+    found = program.json("--glance-config", glance, "import", "disk.img", "--name", "jammy")
+    assert (found["stores"], found["os_hash_algo"]) == (["far"], "sha256")
+    stored = program.home / "far" / found["image_id"]
+    assert stored.read_bytes() == data
+    assert stat_of(stored) == (True, 0o640)
+    assert program.json("--glance-config", glance, "copy", "jammy", "--to", "near")["stores"] == ["far", "near"]
+    assert stat_of(program.home / "near" / found["image_id"])[0] is False
+
+
+def stat_of(path: Path) -> tuple[bool, int]:
+    """Whether it has holes, and its permissions."""
+    found = path.stat()
+    return found.st_blocks * 512 < found.st_size, found.st_mode & 0o777
+
+
+def test_all_stores_leaves_out_what_can_not_be_used(program: Program, glance: Path, image: Path) -> None:
+    """AC14."""
+    found = program.json("--glance-config", glance, "--glance-config", glance / "glance-api.conf", "import", image, "--all-stores")
+    assert found["stores"] == ["archive", "far", "fast", "mirror", "near"]
+    assert len(found["notes"]) == 1
+    assert "store 'odd': can't be used: there is no driver 'martian'" in found["notes"][0]
+
+
+def test_our_own_configuration_wins_and_adds(program: Program, glance: Path) -> None:
+    assert program.config is not None
+    program.config.write_text(program.config.read_text() + '[stores.near]\ndescription = "ours"\n')
+    found = program.json("--glance-config", glance, "stores", code=EXIT_PARTIAL)["stores"]
+    assert [one["store"] for one in found] == ["near", "far", "odd", "fast", "mirror", "archive"]
+    assert (found[0]["description"], found[0]["where"]) == ("ours", f"{program.home}/near")
+    assert [one["store"] for one in found if one["default"]] == ["far"]
+
+
+def test_the_environment_names_it_too_and_no_secret_is_shown(program: Program, glance: Path, tmp_path: Path) -> None:
+    program.config = None
+    program.set("GLANCE_STREAM_GLANCE_CONFIG", f"{glance}:{glance}/glance-api.conf")
+    out, err = program.run("--verbose", "stores", code=EXIT_PARTIAL)
+    assert out.startswith(f"near  file, {program.home}/near  ok")
+    assert "sesame" not in out + err
+    shown = program.run("--glance-config", tmp_path / "missing.conf", "stores", code=EXIT_BAD_REQUEST)[1]
+    assert f"configuration {tmp_path}/missing.conf: No such file or directory; name another with --glance-config" in shown
