@@ -16,29 +16,24 @@ Without a limit here, on purpose: a commit, because one that is given up is in d
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Collection
 from concurrent.futures import wait
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from functools import partial
 
 from glance_stream import threads
 from glance_stream.chunker import Lane, Ring
-from glance_stream.errors import SourceError, StoreTimeout
+from glance_stream.errors import StoreTimeout
 from glance_stream.model import Location
-from glance_stream.sources.base import Source, SourceInfo
+from glance_stream.sources.base import Source
 from glance_stream.stores.base import ObjectStat, Store, Stray, Writer
-from glance_stream.stores.wrapper import SourceWrapper, StoreWrapper, WriterWrapper
+from glance_stream.stores.time_limited_source import TimeLimitedSource
+from glance_stream.stores.wrapper import StoreWrapper, WriterWrapper
 
-T = TypeVar("T")
-
-# How often a drain and a read are looked at.
+# How often a drain is looked at.
 WATCH_SECONDS = 0.1
-
-# What a read under a limit brings at most at once: it comes through a buffer, since a read that is given up may still write.
-READ_SIZE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -71,7 +66,8 @@ class TimeLimitedStore(StoreWrapper):
     def open_reader(self, location: Location) -> Source:
         if self._limits.open is None and self._limits.progress is None:
             return self.inner.open_reader(location)
-        return TimeLimitedSource(lambda: self.inner.open_reader(location), self.store_id, self._limits)
+        make = partial(self.inner.open_reader, location)
+        return TimeLimitedSource(make, self.store_id, opening=self._limits.open, progress=self._limits.progress)
 
     async def stat(self, location: Location) -> ObjectStat:
         async with within(self.store_id, "stat", self._limits.call):
@@ -124,7 +120,7 @@ class TimeLimitedWriter(WriterWrapper):
         draining = threads.THREADS.submit(self.inner.drain, lane)
         patience = _Patience(self._limits.progress)
         while not draining.done():
-            wait([draining], timeout=min(WATCH_SECONDS, self._limits.progress))
+            wait([draining], timeout=min(WATCH_SECONDS, self._limits.progress / 4))
             waits_for_bytes = lane.position == ring.produced and not (ring.finished or ring.failed or lane.detached)
             if patience.is_over(lane.position, waits_for_bytes) and not draining.done():
                 lane.detach()
@@ -140,107 +136,20 @@ class TimeLimitedWriter(WriterWrapper):
             await self.inner.abort()
 
 
-class TimeLimitedSource(SourceWrapper):
-    """Each call runs on a daemon thread, and a read into a buffer of its own, 1 MiB: copied once, never natively read.
-
-    One that was given up is interrupted, and closed by its thread when that ends. `reopen` then begins a fresh one, and goes on
-    only if that shows the same size and validator.
-    """
-
-    def __init__(self, make: Callable[[], Source], store_id: str, limits: TimeLimits) -> None:
-        """``make``: a source that is not open yet. Raises what it raises."""
-        super().__init__(make())
-        self._make = make
-        self._store_id = store_id
-        self._limits = limits
-        self._info: SourceInfo | None = None
-        self._lost = False
-        self._lock = threading.Lock()  # an interrupt reaches the source that is read, or the one that takes its place
-        self._stopped = threading.Event()
-        self._buffer = bytearray()
-
-    def open(self) -> SourceInfo:
-        self._info = self._within("opening", self._limits.open, self.inner.open)
-        return self._info
-
-    def reopen(self, offset: int) -> None:
-        if self._lost:
-            self._begin_again()
-        self._within("going on", self._limits.open, lambda: self.inner.reopen(offset))
-
-    def _begin_again(self) -> None:
-        fresh = self._make()
-        with self._lock:
-            self.inner, self._lost = fresh, False
-            if self._stopped.is_set():
-                fresh.interrupt()
-        info = self._within("opening", self._limits.open, fresh.open)
-        if info != self._info or info.validator is None:
-            raise SourceError(f"{self.name} has changed, or does not show that it has not, since it was opened")
-
-    def readinto(self, view: memoryview) -> int:
-        limit = self._limits.progress
-        if limit is None:
-            return self.inner.readinto(view)
-        size = min(len(view), READ_SIZE)
-        if len(self._buffer) < size:
-            self._buffer = bytearray(size)
-        buffer, inner = self._buffer, self.inner
-
-        def read() -> int:
-            with memoryview(buffer)[:size] as room:
-                return inner.readinto(room)
-
-        count = self._within("reading", limit, read)
-        with memoryview(buffer)[:count] as found:
-            view[:count] = found
-        return count
-
-    def _within(self, verb: str, limit: float | None, call: Callable[[], T]) -> T:
-        if self._lost:
-            raise StoreTimeout(self._store_id, f"{self.name} was given up")
-        if limit is None:
-            return call()
-        inner, end = self.inner, time.monotonic() + limit
-        future = threads.THREADS.submit(call)
-        while not future.done() and (left := end - time.monotonic()) > 0:
-            if self._stopped.is_set():
-                end = min(end, time.monotonic() + WATCH_SECONDS)  # time enough for what can be interrupted
-            with suppress(TimeoutError):  # of this waiting: the call's own is returned
-                future.exception(timeout=min(left, WATCH_SECONDS))
-        if future.done():
-            return future.result()
-        self._lost, self._buffer = True, bytearray()
-        future.add_done_callback(lambda _: inner.close())
-        inner.interrupt()
-        raise StoreTimeout(self._store_id, f"{verb} {self.name} has not ended within {limit:g} s")
-
-    def fileno(self) -> int | None:
-        return self.inner.fileno() if self._limits.progress is None else None
-
-    def interrupt(self) -> None:
-        with self._lock:
-            self._stopped.set()
-            self.inner.interrupt()
-
-    def close(self) -> None:
-        if not self._lost:  # else its thread closes it
-            self.inner.close()
-        self._buffer = bytearray()
-
-
 class _Patience:
-    """How long a position may stand still."""
+    """How long a position may stand still. Counted from the look that first finds it so: never less than the limit."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._seen = -1
-        self._since = time.monotonic()
+        self._since: float | None = None
 
     def is_over(self, position: int, excused: bool) -> bool:
         now = time.monotonic()
         if position != self._seen or excused:
-            self._seen, self._since = position, now
+            self._seen, self._since = position, None
+            return False
+        self._since = now if self._since is None else self._since
         return now - self._since > self._seconds
 
 
