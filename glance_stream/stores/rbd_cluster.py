@@ -83,13 +83,10 @@ class Cluster:
 
     def _require_pool(self, client: Any) -> None:
         """Raises StoreUnavailable if the pool has been deleted: what was in it is then not known to be missing."""
-        rados = self.bindings().rados
         with mapped(self._store_id, "no map of the cluster"):
             client.wait_for_latest_osdmap()
-            try:
-                client.pool_lookup(self._options.pool)
-            except rados.ObjectNotFound as error:
-                raise self._no_pool() from error
+            if not client.pool_exists(self._options.pool):
+                raise self._no_pool()
 
     def close(self) -> None:
         with self._lock:

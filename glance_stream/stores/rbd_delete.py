@@ -16,15 +16,20 @@ def delete_image(store_id: str, rbd: Any, images: Images, place: Place) -> None:
     snapshots to the trash, where it takes up room until somebody looks for it. Here such an image is looked at first and refused.
     """
     images.await_unwatched(place.image, patience=0)
+    opened = had = False
     try:
         with images.opened(place.image, read_only=False) as image:
+            opened = True
             _require_unused(store_id, rbd, image, place)
             had = _has_snapshot(image, place.snapshot)
             remove_snapshot(rbd, image, place.snapshot)
     except rbd.ImageNotFound:
-        had = False  # its header is gone: an earlier removal was cut short, and is finished now
+        pass  # its header is gone: an earlier removal was cut short, and is finished now
     try:
         images.remove(place.image)
+    except rbd.ImageNotFound:
+        if not opened:  # else it is removed now, and was in the pool's directory by another name: a rename was cut short
+            raise
     except (rbd.ImageBusy, rbd.ImageHasSnapshots):  # since it was looked at
         if had:
             _restore_snapshot(images, place)

@@ -88,6 +88,7 @@ class RbdSource(Source):
         piece = self._ahead[0]
         with self._changed:
             self._changed.wait_for(lambda: piece.answered or self._interrupted)
+        self._require_going_on()
         self._require_answer(piece)
         count = min(len(view), piece.length - piece.taken)
         view[:count] = memoryview(piece.content)[piece.taken : piece.taken + count]
@@ -99,7 +100,8 @@ class RbdSource(Source):
     def _read_ahead(self) -> None:
         if self._image is None:
             raise StoreError(self._store_id, f"{self.name} is not open")
-        while len(self._ahead) < READS_IN_FLIGHT and self._next < self._size and not self._interrupted:
+        self._require_going_on()
+        while len(self._ahead) < READS_IN_FLIGHT and self._next < self._size:
             piece = _Piece(min(PIECE, self._size - self._next))
             self._send(piece)
             self._ahead.append(piece)
@@ -125,9 +127,11 @@ class RbdSource(Source):
             self._broken = True
             raise
 
-    def _require_answer(self, piece: _Piece) -> None:
+    def _require_going_on(self) -> None:
         if self._interrupted:
             raise SourceError(f"reading {self.name} was interrupted")
+
+    def _require_answer(self, piece: _Piece) -> None:
         if piece.result < 0:
             self._broken = True
             raise store_error(self._store_id, -piece.result, f"{self.name} can't be read")

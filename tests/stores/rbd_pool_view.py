@@ -55,8 +55,9 @@ class PoolView:
             if name in self.visible()
             for kind in ("header", "object_map", "data")
         )
-        trash = [f"in the trash: {each['name']}" for each in self.rbd.RBD().trash_list(self.ioctx)]
-        return trash + [key for key in self.objects() if key not in parts and not key.startswith(prefixes or (" ",))]
+        listed = [f"listed: {name}" for name in self.names() if name not in self.visible()]
+        listed += [f"in the trash: {each['name']}" for each in self.rbd.RBD().trash_list(self.ioctx)]
+        return listed + [key for key in self.objects() if key not in parts and not key.startswith(prefixes or (" ",))]
 
     def objects(self) -> list[str]:
         return sorted(each.key for each in self.ioctx.list_objects())
