@@ -40,9 +40,8 @@ EPILOG = epilog(
 @click.option(
     "--decompress",
     metavar="auto|never|FORMAT",
-    default="auto",
-    show_default=True,
-    help="Store what SOURCE unpacks to: as its content shows, never, or as gzip, zstd, xz, bz2, lz4, zip, lha.",
+    help="Store what SOURCE unpacks to: as its content shows, never, or as gzip, zstd, xz, bz2, lz4, zip, lha. "
+    "Default: the configuration's, auto.",
 )
 @click.option("--thin", is_flag=True, help="Leave holes for zeros where the store can.")
 @click.option("--max-size", metavar="SIZE", help="Refuse a larger image, such as 100GiB. Default: the configuration's, 1 TiB.")
@@ -73,7 +72,7 @@ async def _import(invocation: Invocation, site: Site, properties: dict[str, str]
 
     algorithms = [given["hash_algo"] or "", *(text.partition(":")[0] for text in (*given["expect"], *given["expect_compressed"]))]
     try:
-        request = _request(properties, **given)
+        request = _request(site, properties, **given)
     except InvalidRequest as error:
         raise _suggesting(error, algorithms) from error
     assert request.image_id is not None
@@ -103,6 +102,7 @@ def _suggesting(error: InvalidRequest, algorithms: list[str]) -> InvalidRequest:
 
 
 def _request(
+    site: Site,
     properties: dict[str, str],
     *,
     source: str,
@@ -116,13 +116,16 @@ def _request(
 ) -> ImportRequest:
     """``same``: options that are called as the request's fields are."""
     import uuid
+    from functools import partial
 
     from glance_stream.importing import ImportRequest
     from glance_stream.sources import open_source
+    from glance_stream.sources.url_rules import allows
     from glance_stream.transfer import Expectation
 
+    rules = site.import_filters
     return ImportRequest(
-        source=open_source(source),
+        source=open_source(source, allow=None if rules is None else partial(allows, rules)),
         stores=stores or None,
         all_stores_must_succeed=not best_effort,
         expected=[Expectation.parse(text) for text in expect],

@@ -80,7 +80,7 @@ def _targets(image: Image, chosen: Sequence[str], all_stores: bool) -> list[str]
 
 
 def _sources(site: Site, image: Image, wanted: str | None) -> list[Location]:
-    """The locations to read, the default store's first."""
+    """The locations to read: the default store's first, then by the weights of their stores, the highest first."""
     if wanted is not None:
         site.store(wanted)
         if wanted not in image.stores:
@@ -89,7 +89,7 @@ def _sources(site: Site, image: Image, wanted: str | None) -> list[Location]:
     known = [location for location in image.locations if location.store_id in site.stores]
     if not known:
         raise InvalidRequest(f"image {image.image_id} is in no store of this site; it is in {', '.join(image.stores)}")
-    return sorted(known, key=lambda location: location.store_id != site.default_store)
+    return sorted(known, key=lambda one: (one.store_id != site.default_store, -site.weights.get(one.store_id, 0)))
 
 
 async def _copy(

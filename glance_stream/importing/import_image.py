@@ -16,7 +16,7 @@ from glance_stream.importing.heartbeat import Heartbeat
 from glance_stream.importing.outcome import Outcome
 from glance_stream.importing.recording import CatalogueRecorder
 from glance_stream.importing.site import Site
-from glance_stream.model import CONTAINER_FORMATS, DISK_FORMATS, Image, Status
+from glance_stream.model import Image, Status
 from glance_stream.sources.base import Source
 from glance_stream.transfer import Expectation, Observer, Transferred, TransferRequest, transfer
 
@@ -32,8 +32,8 @@ class ImportRequest:
     name / disk_format / container_format / properties: of a record that is created (raw and bare unless said); for one that
     exists they may be left out and must agree with it.
 
-    stores / all_stores / all_stores_must_succeed: as in Glance; neither of the first two means the default store. hash_algo:
-    of the multihash, the site's by default. For the other fields see :class:`glance_stream.transfer.TransferRequest`.
+    stores / all_stores / all_stores_must_succeed: as in Glance; neither of the first two means the default store.
+    hash_algo and decompress: the site's by default. For the other fields see :class:`glance_stream.transfer.TransferRequest`.
     """
 
     source: Source
@@ -47,7 +47,7 @@ class ImportRequest:
     all_stores_must_succeed: bool = True
     hash_algo: str | None = None
     md5: bool = False
-    decompress: str = "auto"
+    decompress: str | None = None
     expected: Sequence[Expectation] = ()
     expected_compressed: Sequence[Expectation] = ()
     thin: bool = False
@@ -60,6 +60,7 @@ async def import_image(site: Site, request: ImportRequest, observer: Observer | 
     everything was undone. The record of an image created here stays, queued and with the reasons, unless the request was bad.
     """
     check(request)
+    _check_formats(site, request)
     chosen = await choose_stores(site, request.stores, request.all_stores)
     image, created = await _image(site, request)
     try:
@@ -77,9 +78,7 @@ def check(request: ImportRequest) -> None:
     """What can be refused by looking at the request alone. Raises InvalidRequest."""
     if not isinstance(request.all_stores_must_succeed, bool):
         raise InvalidRequest("all_stores_must_succeed must be boolean value only")
-    choose(request.decompress, b"")
-    _check_format("disk_format", request.disk_format, DISK_FORMATS)
-    _check_format("container_format", request.container_format, CONTAINER_FORMATS)
+    choose("auto" if request.decompress is None else request.decompress, b"")
     for expected in (*request.expected, *request.expected_compressed):
         expected.check()
     if request.hash_algo is not None:
@@ -93,9 +92,12 @@ def _check_algorithm(name: str) -> None:
         raise InvalidRequest(f"hash algorithm: {error}") from error
 
 
-def _check_format(name: str, value: str | None, known: Sequence[str]) -> None:
-    if value is not None and value not in known:
-        raise InvalidRequest(f"unknown {name} {value!r}; known are {', '.join(known)}")
+def _check_formats(site: Site, request: ImportRequest) -> None:
+    known = {"disk_format": site.disk_formats, "container_format": site.container_formats}
+    for name, values in known.items():
+        value = getattr(request, name)
+        if value is not None and value not in values:
+            raise InvalidRequest(f"unknown {name} {value!r}; known are {', '.join(values)}")
 
 
 async def _image(site: Site, request: ImportRequest) -> tuple[Image, bool]:
@@ -155,6 +157,10 @@ def _hash_algo(site: Site, image: Image, request: ImportRequest) -> str:
     return image.os_hash_algo or request.hash_algo or site.hash_algo
 
 
+def _decompress(site: Site, request: ImportRequest) -> str:
+    return site.decompress if request.decompress is None else request.decompress
+
+
 async def _import(
     site: Site, task: Task, image: Image, stores: Sequence[str], request: ImportRequest, observer: Observer | None
 ) -> Transferred:
@@ -169,7 +175,7 @@ async def _import(
                 hash_algo=_hash_algo(site, image, request),
                 md5=request.md5,
                 # Glance's plugin leaves these alone too: the compressed form is what the image is.
-                decompress="never" if image.container_format == "compressed" else request.decompress,
+                decompress="never" if image.container_format == "compressed" else _decompress(site, request),
                 expected=request.expected,
                 expected_compressed=request.expected_compressed,
                 best_effort=best_effort,

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
 from glance_stream import threads
 from glance_stream.catalogue import Catalogue, Operation, Task
-from glance_stream.config import Config, mask_password
+from glance_stream.config import Config, ImportFilters, mask_password
 from glance_stream.decode.base import DecodeLimits
 from glance_stream.errors import CatalogueError, GlanceStreamError, InvalidRequest
-from glance_stream.model import DEFAULT_HASH_ALGO, Image, Location
+from glance_stream.model import CONTAINER_FORMATS, DEFAULT_HASH_ALGO, DISK_FORMATS, Image, Location
 from glance_stream.stores import Stores
 from glance_stream.stores.base import Store
 from glance_stream.transfer import Limits
@@ -23,13 +23,21 @@ LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Site:
-    """``hash_algo`` is Glance's `hashing_algorithm`; ``default_store`` its `default_backend`."""
+    """``hash_algo`` is Glance's `hashing_algorithm`; ``default_store`` its `default_backend`; the rest as in the configuration.
+
+    weights: of the stores that have one other than 0.
+    """
 
     catalogue: Catalogue
     stores: Stores
     default_store: str
     hash_algo: str = DEFAULT_HASH_ALGO
     limits: Limits = field(default_factory=Limits)
+    decompress: str = "auto"
+    disk_formats: Sequence[str] = DISK_FORMATS
+    container_formats: Sequence[str] = CONTAINER_FORMATS
+    import_filters: ImportFilters | None = None
+    weights: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def open(cls, config: Config) -> Site:
@@ -43,6 +51,11 @@ class Site:
             default_store=config.default_store,
             hash_algo=config.hashing_algorithm,
             limits=limits_of(config),
+            decompress=config.decompress,
+            disk_formats=config.disk_formats,
+            container_formats=config.container_formats,
+            import_filters=config.import_filters,
+            weights={store_id: store.weight for store_id, store in config.stores.items() if store.weight},
         )
 
     def store(self, store_id: str) -> Store:

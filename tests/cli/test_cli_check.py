@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import re
@@ -165,3 +166,20 @@ def test_the_environment_names_it_too_and_no_secret_is_shown(program: Program, g
     assert "sesame" not in out + err
     shown = program.run("--glance-config", tmp_path / "missing.conf", "stores", code=EXIT_BAD_REQUEST)[1]
     assert f"configuration {tmp_path}/missing.conf: No such file or directory; name another with --glance-config" in shown
+
+
+def test_the_rules_of_glance_hold(program: Program, glance: Path) -> None:
+    """No plugin that decompresses, so nothing is; formats and URLs as the operator lists them."""
+    program.config = None
+    packed = gzip.compress(b"x" * 100_000)
+    (program.home / "disk.gz").write_bytes(packed)
+    (glance / "glance-image-import.conf").write_text("[image_format]\ndisk_formats = raw,iso\n")
+    glanced = ["--glance-config", glance, "import"]
+    assert program.json(*glanced, "disk.gz")["size"] == len(packed)
+    assert program.json(*glanced, "disk.gz", "--decompress", "auto")["size"] == 100_000
+    refused = program.json(*glanced, "disk.gz", "--disk-format", "qcow2", code=EXIT_BAD_REQUEST)
+    assert "known are raw, iso" in refused["error"]["message"]
+    refused = program.json(*glanced, "http://127.0.0.1:9/disk.gz", code=EXIT_BAD_REQUEST)
+    assert "not allowed as a source here" in refused["error"]["message"]
+    (glance / "glance-image-import.conf").write_text("[image_import_opts]\nimage_import_plugins = [image_decompression]\n")
+    assert program.json(*glanced, "disk.gz")["size"] == 100_000

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -214,6 +215,20 @@ def test_the_default_store_is_read_first(open_site: OpenSite, tmp_path: Path) ->
     image_id = house.active(DATA, "a", "b").image_id
     copy(house, image_id, "target")
     assert (stores["a"].reads, stores["b"].reads) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("weights", "read_from"), [({"b": 1}, "b"), ({"a": 2, "b": 1}, "a"), ({}, "a"), ({"a": -1}, "b"), ({"a": 1, "c": 9}, "a")]
+)
+def test_then_the_stores_are_read_by_their_weights(
+    open_site: OpenSite, tmp_path: Path, weights: dict[str, int], read_from: str
+) -> None:
+    stores = readable(tmp_path, "a", "b", "c", "target")
+    house = open_site(stores, default="target")
+    image_id = house.active(DATA, "a", "b").image_id
+    house.site = replace(house.site, weights=weights)
+    copy(house, image_id, "target")
+    assert [store_id for store_id, store in stores.items() if store.reads] == [read_from]
 
 
 def test_from_pins_the_location(open_site: OpenSite, tmp_path: Path) -> None:
