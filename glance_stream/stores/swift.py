@@ -42,6 +42,8 @@ class SwiftStore(Store):
         self._options = options
         self._policy = policy or RetryPolicy()
         network = Network(store_id, options.ca, options.insecure, options.connect_timeout, options.read_timeout)
+        if options.ca is not None:
+            _ = network.trust  # a file that can't be used is told now
         self._client = SwiftClient(network, Authentication(options, network), options.container)
         self._names = Names(options.reference, options.container, options.auth_url, options.account_user)
         self._opening = threading.Lock()

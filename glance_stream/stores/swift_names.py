@@ -46,7 +46,10 @@ def segment_of(name: str) -> tuple[Group, int] | None:
 
 @dataclass(frozen=True)
 class Names:
-    """Of one container. ``auth`` and ``user``: what the older locations begin with, which hold credentials."""
+    """Of one container. ``auth_url`` and ``user``: what locations with credentials in them begin with.
+
+    ``user`` is None for an application credential, which glance_store writes into no location.
+    """
 
     reference: str
     container: str
@@ -86,7 +89,7 @@ class Names:
             parts = urlsplit(auth)
             user = unquote(f"{parts.username or ''}:{parts.password or ''}").rpartition(":")[0]
             scheme = _SCHEMES.get(parts.scheme)
-            if scheme is None or not parts.username or container != self.container or user != self.user:
+            if scheme is None or container != self.container or user != (self.user or ""):
                 return False
             host = parts.netloc.rpartition("@")[2]
             return parse(f"{scheme}://{host}{parts.path.rstrip('/')}/") == parse(f"{self.auth_url.rstrip('/')}/")

@@ -57,6 +57,8 @@ class SwiftOptions(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     @property
     def account_user(self) -> str | None:
         """The user as glance_store writes it: with Keystone ``project:user``."""
+        if self.uses_application_credential:
+            return None
         if self.user is None or self.project is None or self.version == "1" or ":" in self.user:
             return self.user
         return f"{self.project}:{self.user}"

@@ -1,4 +1,4 @@
-"""The Swift store on every Swift server: the suite."""
+"""The Swift store on Swift and on radosgw: the suite. What Keystone adds is in test_store_swift_keystone.py."""
 
 from __future__ import annotations
 
@@ -15,12 +15,6 @@ class TestSwiftStore(StoreConformance):
     @pytest.fixture
     def subject(self, swift_container: SwiftContainer) -> Subject:
         return subject_on(swift_container)
-
-
-class TestSwiftStoreBehindKeystone(StoreConformance):
-    @pytest.fixture
-    def subject(self, swift_v3_container: SwiftContainer) -> Subject:
-        return subject_on(swift_v3_container)
 
 
 class TestSwiftStoreOnRadosgw(StoreConformance):
