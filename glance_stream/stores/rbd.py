@@ -52,7 +52,8 @@ class RbdStore(Store):
 
     @property
     def where(self) -> str:
-        return f"pool {self._options.pool} of cluster {self._options.fsid or self._options.ceph_conf or 'of the default ceph.conf'}"
+        cluster = self._options.fsid or self._options.ceph_conf
+        return f"pool {self._options.pool} of {f'cluster {cluster}' if cluster else 'the default cluster'}"
 
     async def open(self) -> None:
         await threads.call(self._open)
@@ -60,6 +61,9 @@ class RbdStore(Store):
     def _open(self) -> None:
         with self._cluster.pool():
             pass
+
+    async def free_space(self) -> int | None:
+        return await threads.call(self._cluster.free_space)
 
     def writer(self, image_id: str) -> Writer:
         self._require_writable()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import math
 import threading
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from typing import Any
 
 from glance_stream.errors import StoreDenied, StoreError, StoreUnavailable
 from glance_stream.stores.rbd_bindings import Bindings, load
-from glance_stream.stores.rbd_errors import BLOCKLISTED, code_of, mapped
+from glance_stream.stores.rbd_errors import BLOCKLISTED, code_of, mapped, store_error
 from glance_stream.stores.rbd_options import RbdOptions
 
 NO_FSID = "00000000-0000-0000-0000-000000000000"
@@ -87,6 +88,31 @@ class Cluster:
             client.wait_for_latest_osdmap()
             if not client.pool_exists(self._options.pool):
                 raise self._no_pool()
+
+    def free_space(self) -> int | None:
+        """Bytes that the pool can still take, by its quota too. None where the cluster has no statistics, as without a manager."""
+        said = self._ask_monitor(prefix="df", detail="detail", format="json")
+        if not said["stats"]["total_bytes"]:
+            return None
+        for pool in said["pools"]:
+            if pool["name"] == self._options.pool:
+                stats = pool["stats"]
+                room = [int(stats["max_avail"])]
+                if stats.get("quota_bytes"):
+                    room.append(max(0, stats["quota_bytes"] - stats["stored"]))
+                return min(room)
+        return None
+
+    def _ask_monitor(self, **command: str) -> Any:
+        connection = self._take()
+        try:
+            with mapped(self._store_id, "no answer from the monitor"):
+                code, answer, _ = connection.client.mon_command(json.dumps(command), b"")
+        finally:
+            self._give_back(connection)
+        if code:
+            raise store_error(self._store_id, abs(code), f"the monitor does not answer '{command['prefix']}'")
+        return json.loads(answer)
 
     def close(self) -> None:
         with self._lock:

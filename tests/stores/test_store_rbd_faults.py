@@ -90,7 +90,7 @@ def test_nothing_is_left_of_a_killed_writer(store: RbdStore, view: PoolView, sta
     assert read_all(store.open_reader(run(put(store, IMAGE, b"again")))) == b"again"
 
 
-@pytest.mark.parametrize("delay", [0.0, 0.003, 0.006, 0.01, 0.015])
+@pytest.mark.parametrize("delay", [0.0, 0.004, 0.01])
 def test_a_commit_that_is_killed_is_whole_or_leaves_nothing(store: RbdStore, view: PoolView, delay: float) -> None:
     with child(view, "flushed") as (process, trace):
         assert process.stdin is not None
@@ -138,7 +138,7 @@ def test_an_osd_that_hangs_is_a_timeout_and_leaves_nothing_later(view: PoolView)
             with pytest.raises(StoreTimeout):
                 source.readinto(memoryview(bytearray(5)))
             source.close()
-            for each in (store.find(IMAGE), store.stat(location), store.delete(location), writer.abort(), other.abort()):
+            for each in (store.find(IMAGE), store.delete(location), writer.abort(), other.abort()):
                 with pytest.raises(StoreTimeout):
                     await each
         await writer.abort()
@@ -283,6 +283,7 @@ def test_a_pool_over_its_quota_is_full_at_once(view: PoolView) -> None:
             writer.write(memoryview(data))
             small.cluster.set_quota(small.pool, MIB)
             small.cluster.wait_full(small.pool)
+            assert await store.free_space() == 0
             with pytest.raises(StoreFull):
                 await write_and_flush(writer)
             await writer.abort()
