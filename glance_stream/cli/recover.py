@@ -2,62 +2,117 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from glance_stream.cli import sizes
 from glance_stream.cli.options import Invocation, json_option, pass_invocation
 from glance_stream.cli.teaching import NO_CATALOGUE, epilog
-from glance_stream.errors import EXIT_FAILED, EXIT_LEFTOVERS
+from glance_stream.errors import EXIT_FAILED, EXIT_LEFTOVERS, EXIT_PARTIAL
 
 if TYPE_CHECKING:
     from glance_stream.cli.output import Result
     from glance_stream.importing import Recovered, Site
+    from glance_stream.importing.sweep import Found, Swept
 
+DURATIONS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 EPILOG = epilog(
     "glance-stream recover",
-    "glance-stream recover --json",
-    codes=(EXIT_FAILED, EXIT_LEFTOVERS),
-    meanings={EXIT_FAILED: NO_CATALOGUE, EXIT_LEFTOVERS: "something could still not be removed", 130: "interrupted; run it again"},
+    "glance-stream recover --sweep --dry-run",
+    "glance-stream recover --sweep --older-than 7d",
+    codes=(EXIT_PARTIAL, EXIT_FAILED, EXIT_LEFTOVERS),
+    meanings={
+        EXIT_PARTIAL: "done, but not every store could be swept",
+        EXIT_FAILED: NO_CATALOGUE,
+        EXIT_LEFTOVERS: "something could still not be removed",
+        130: "interrupted; run it again",
+    },
 )
 
 
 @click.command("recover", epilog=EPILOG)
+@click.option("--sweep", is_flag=True, help="Then remove from every store what imports left there and no record knows.")
+@click.option("--older-than", metavar="TIME", help="Sweep what has not changed for so long: 90m, 24h, 7d. Default: 24h.")
+@click.option("--dry-run", is_flag=True, help="Only show what would be swept; recover nothing.")
 @json_option
 @pass_invocation
-def command(invocation: Invocation, /) -> int:
+def command(invocation: Invocation, /, sweep: bool, older_than: str | None, dry_run: bool) -> int:
     """Clean up after crashes and failed rollbacks.
 
     Rolls back or finishes what dead processes began, and tries again to remove what could not be removed before. An image
     whose holder may be alive, or whose store can not be asked, is left alone and named.
+
+    --sweep goes further: what no record of this catalogue knows may belong to an import of another host, so let TIME be longer
+    than any import takes.
     """
     from glance_stream.cli.session import with_site
 
-    return with_site(invocation, _recover)
+    if not sweep and (dry_run or older_than is not None):
+        raise click.UsageError("--older-than and --dry-run belong to --sweep", click.get_current_context())
+    seconds = _seconds("24h" if older_than is None else older_than)
+    return with_site(invocation, lambda site: _recover(site, seconds if sweep else None, dry_run))
 
 
-async def _recover(site: Site) -> Result:
-    from glance_stream.importing import recover
+def _seconds(text: str) -> int:
+    found = re.fullmatch(r"\s*([0-9]{1,9})\s*([a-z]?)\s*", text)
+    if found is None or found[2] not in DURATIONS:
+        raise click.BadParameter(f"expected a time such as 90m, 24h or 7d, got {text!r}", param_hint="--older-than")
+    return int(found[1]) * DURATIONS[found[2]]
 
-    return _result(await recover(site))
+
+async def _recover(site: Site, older_than: int | None, dry_run: bool) -> Result:
+    from glance_stream.importing import Recovered, recover
+    from glance_stream.importing.sweep import sweep
+
+    done = Recovered() if dry_run else await recover(site)
+    swept = None if older_than is None else await sweep(site, older_than, dry_run=dry_run)
+    return _result(done, swept, dry_run)
 
 
-def _result(done: Recovered) -> Result:
+def _result(done: Recovered, swept: Swept | None, dry_run: bool) -> Result:
     from glance_stream.cli.output import Result
     from glance_stream.cli.results import leftover_fields
 
-    fields = {
+    leftovers = [*done.leftovers, *(swept.leftovers if swept else ())]
+    fields: dict[str, Any] = {
         "images": list(done.images),
         "held": list(done.held),
         "removed": leftover_fields(done.removed),
-        "leftovers": leftover_fields(done.leftovers),
+        "leftovers": leftover_fields(leftovers),
     }
     lines = [
         *(f"recovered image {image_id}" for image_id in done.images),
         *(f"left alone, it may be alive or a store can not be asked: {held}" for held in done.held),
         *(f"removed from {one.store_id}: {one.trace}" for one in done.removed),
     ]
-    complaints = [f"still in {one.store_id}: {one.trace}: {one.reason}" for one in done.leftovers]
+    complaints = [f"still in {one.store_id}: {one.trace}: {one.reason}" for one in leftovers]
+    code = EXIT_LEFTOVERS if leftovers else 0
+    if swept is not None:
+        failed = {store_id: {"error": type(error).__name__, "message": str(error)} for store_id, error in swept.failed.items()}
+        fields |= {"swept": [_stray(one) for one in swept.removed], "spared": [_stray(one) for one in swept.spared]}
+        fields |= {"failed": failed, "dry_run": dry_run}
+        lines += [_line("would be swept from" if dry_run else "swept from", one) for one in swept.removed]
+        lines += [_line("too young, or on record, in", one) for one in swept.spared]
+        complaints += [f"not swept: {error}" for error in swept.failed.values()]
+        code = code or (EXIT_PARTIAL if failed else 0)
     if not lines and not complaints:
         lines = ["there was nothing to recover"]
-    return Result(EXIT_LEFTOVERS if done.leftovers else 0, fields, lines, complaints)
+    return Result(code, fields, lines, complaints)
+
+
+def _stray(one: Found) -> dict[str, Any]:
+    stray = one.stray
+    return {
+        "store": one.store_id,
+        "trace": stray.trace,
+        "image_id": stray.image_id,
+        "age": round(stray.age),
+        "size": stray.size,
+    }
+
+
+def _line(verb: str, one: Found) -> str:
+    size = "" if one.stray.size is None else f", {sizes.iec(one.stray.size)}"
+    return f"{verb} {one.store_id}: {one.stray.trace} ({one.stray.age / 3600:.1f} h old{size})"
