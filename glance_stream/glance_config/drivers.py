@@ -68,11 +68,11 @@ def _rbd(section: Section) -> Mapped:
         "user": section["rbd_store_user"] or None,
         "ceph_conf": section["rbd_store_ceph_conf"] or None,
         "object_size": MIB << (size.bit_length() - 1),  # glance_store rounds down to a power of two as well
+        "thin": section["rbd_thin_provisioning"],
     }
     if section["rados_connect_timeout"] > 0:
         options["connect_timeout"] = section["rados_connect_timeout"]
-    thin = ("rbd_thin_provisioning: give --thin with an import",) if section["rbd_thin_provisioning"] else ()
-    return Mapped("rbd", _given(options), thin)
+    return Mapped("rbd", _given(options))
 
 
 def _s3(section: Section) -> Mapped:

@@ -20,6 +20,7 @@ class RbdOptions(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     object_size: of the RADOS objects that an image is cut into (``rbd_store_chunk_size``, in MiB there). A power of two, 4 KiB to
         32 MiB, as librbd has it.
     writes_in_flight: writes sent and not yet answered, each of one object or one slot at most: the writer's memory.
+    thin: leave zeros out, also when an import does not ask for it (``rbd_thin_provisioning``).
     connect_timeout: for a connection to be made (``rados_connect_timeout``).
     op_timeout: for one operation of the cluster. More than the half minute that a cluster takes to go on without a dead osd.
     """
@@ -30,6 +31,7 @@ class RbdOptions(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     fsid: str | None = None
     object_size: Annotated[int, msgspec.Meta(ge=4096, le=32 * MIB)] = 8 * MIB
     writes_in_flight: Annotated[int, msgspec.Meta(ge=1, le=128)] = 8
+    thin: bool = False
     connect_timeout: Seconds = 20.0
     op_timeout: Seconds = 60.0
 

@@ -57,7 +57,7 @@ class RbdWriter(Writer):
     async def open(self, size_hint: int | None, *, thin: bool = False) -> None:
         if self._begun or self._ended:
             raise StoreError(self._store_id, "a writer is opened once")
-        self._begun, self._thin = True, thin
+        self._begun, self._thin = True, thin or self._options.thin
         await threads.call(self._open, size_hint or 0)
 
     def _open(self, size: int) -> None:

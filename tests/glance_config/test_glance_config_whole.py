@@ -69,12 +69,13 @@ def expected(etc: Path) -> Mapping[str, Mapping[str, Any]]:
     return {
         "fast": {"path": f"{etc.parent}/srv/images", "file_perm": 640, "thin": True},
         "spread": {"directories": {"/srv/disk1": 200, "/srv/disk2": 200, "/srv/disk3": 0}, "thin": False},
-        "ceph": {"pool": "images", "user": "glance", "ceph_conf": "/etc/ceph/ceph.conf", "object_size": 4 << 20},
+        "ceph": {"pool": "images", "user": "glance", "ceph_conf": "/etc/ceph/ceph.conf", "object_size": 4 << 20, "thin": False},
         "edge": {
             "pool": "images-edge",
             "user": "glance",
             "ceph_conf": "/etc/ceph/edge.conf",
             "object_size": 8 << 20,
+            "thin": True,
             "connect_timeout": 15,
         },
         "objects": {
