@@ -12,7 +12,7 @@ import pytest
 from faults.fault import PATIENCE, Hang
 from faults.loop import run
 from faults.store import FaultyStore
-from subject import IMAGE, SLOT, Drain, content, drain_all, read_all
+from subject import IMAGE, SLOT, Drain, content, drain_all, read_all, read_some
 
 from glance_stream import threads
 from glance_stream.chunker import LaneStopped, Ring, WriteLane
@@ -266,6 +266,7 @@ class Stuck(SourceWrapper):
             return len(view)
         count = super().readinto(view[:1000])
         self._position += count
+        self._store.after_read(self._position)
         return count
 
     def interrupt(self) -> None:
@@ -284,6 +285,7 @@ class StuckStore(MemoryStore):
         self.validators = validators
         self.opening = opening
         self.readers: list[Stuck] = []
+        self.after_read: Callable[[int], None] = lambda position: None
 
     def open_reader(self, location: Location) -> Source:
         self.readers.append(Stuck(super().open_reader(location), self))
@@ -311,19 +313,19 @@ def test_an_opening_that_hangs_is_given_up(hang: Hang) -> None:
 
 
 def test_what_hung_is_read_on_from_a_fresh_source(hang: Hang) -> None:
-    """With retries around the limits. That the hung read comes back in the middle changes no byte."""
+    """With retries around the limits. That the hung read comes back in the middle of another changes no byte."""
     other = Hang()
     inner = StuckStore({2000: hang, 4000: other}, ["v", "v", "v"])
-    store = RetryingStore(TimeLimitedStore(inner, LIMITS), RetryPolicy(base=0))
-    source = store.open_reader(LOCATION)
-    source.open()
-    found = bytearray()
-    view = memoryview(bytearray(10_000))
-    while count := source.readinto(view):
-        found += view[:count]
-        if len(found) == 3000:
+
+    def come_back(position: int) -> None:
+        if position == 3000:
             hang.release()
             until(lambda: inner.readers[0].closed == 1)
+
+    inner.after_read = come_back
+    source = RetryingStore(TimeLimitedStore(inner, LIMITS), RetryPolicy(base=0)).open_reader(LOCATION)
+    source.open()
+    found = read_some(source, 10_000)
     source.close()
     other.release()
     assert found == inner.objects[IMAGE]
