@@ -95,7 +95,7 @@ class RbdWriter(Writer):
 
     def _skip(self, length: int) -> None:
         with self._open_image():
-            self._flushed = None
+            self._require_unflushed()
             self._position += length
 
     def write(self, view: memoryview) -> None:

@@ -72,8 +72,11 @@ def test_an_image_with_other_snapshots_is_busy(store: RbdStore, view: PoolView) 
 
 def test_an_image_that_is_open_is_busy(store: RbdStore, view: PoolView) -> None:
     location = run(put(store, IMAGE, DATA))
-    with view.image(IMAGE):
+    with view.image(IMAGE) as image:
+        before = list(image.list_snaps())
         assert_refused(store, view, location, {"snap": True})
+    with view.image(IMAGE) as image:
+        assert list(image.list_snaps()) == before  # the very same, and not one that was made again
     run(store.delete(location))
 
 
