@@ -16,7 +16,7 @@ from glance_stream.retry import RetryPolicy
 from glance_stream.sources.base import Source
 from glance_stream.stores.base import ObjectStat, Store, Stray, Traits, Writer, require_safe_name
 from glance_stream.stores.swift_auth import Authentication
-from glance_stream.stores.swift_client import SwiftClient
+from glance_stream.stores.swift_client import Session, SwiftClient
 from glance_stream.stores.swift_connection import Network, Reply
 from glance_stream.stores.swift_delete import delete
 from glance_stream.stores.swift_names import Group, Names
@@ -47,6 +47,7 @@ class SwiftStore(Store):
         self._client = SwiftClient(network, Authentication(options, network), options.container)
         self._names = Names(options.reference, options.container, options.auth_url, options.account_user)
         self._opening = threading.Lock()
+        self._opened = False
         self._limits: Limits | None = None
 
     @classmethod
@@ -61,19 +62,24 @@ class SwiftStore(Store):
         """Authenticates, looks whether the container is there and asks for the cluster's limits. Makes nothing."""
         await threads.call(self._open)
 
-    def _open(self) -> Limits:
+    def _open(self) -> None:
         with self._opening:
-            if self._limits is None:
-                with self._client.session() as session:
-                    if not self._options.create_container and session.head_container() is None:
-                        raise session.no_container()
-                    limits = limits_of(session.info())
-                if limits is None and not self.traits.read_only:
-                    raise StoreError(
-                        self.store_id, "the cluster has no static large objects (slo in its pipeline), which images need"
-                    )
-                self._limits = limits or Limits()
-            return self._limits
+            if self._opened:
+                return
+            self._client.authentication.access()
+            with self._client.session() as session:
+                if not self._options.create_container and not session.has_container(otherwise=self.traits.read_only):
+                    raise session.no_container()
+                self._learn_limits(session)
+            self._opened = True
+
+    def _learn_limits(self, session: Session) -> Limits:
+        if self._limits is None:
+            limits = limits_of(session.info())
+            if limits is None and not self.traits.read_only:
+                raise StoreError(self.store_id, "the cluster has no static large objects (slo in its pipeline), which images need")
+            self._limits = limits or Limits()
+        return self._limits
 
     def writer(self, image_id: str) -> Writer:
         if self.traits.read_only:
@@ -87,13 +93,13 @@ class SwiftStore(Store):
         )
 
     def _prepare(self, size_hint: int | None) -> Plan:
-        limits = self._open()
         with self._client.session() as session:
             container = session.head_container()
             if container is None:
                 if not self._options.create_container:
                     raise session.no_container()
                 session.create_container()
+            limits = self._learn_limits(session)
         plan = Plan.of(self._options.segment_size, size_hint, limits, None if container is None else _free(container))
         if not plan.has_room(size_hint or 0):
             raise StoreFull(self.store_id, f"the image has {size_hint} bytes, the container's quota has {plan.room} left")

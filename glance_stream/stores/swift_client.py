@@ -72,6 +72,15 @@ class Session:
         reply = self._ask("HEAD", self._client.path())
         return None if reply.status == 404 else self._require(reply, (200, 204), f"container {self._client.container}")
 
+    def has_container(self, *, otherwise: bool) -> bool:
+        """``otherwise``: what holds for those who may not look at it; they may be allowed to read objects all the same."""
+        try:
+            return self.head_container() is not None
+        except StoreDenied:
+            if not otherwise:
+                raise
+            return True
+
     def create_container(self) -> None:
         self._require(self._ask("PUT", self._client.path()), (201, 202), f"creating container {self._client.container}")
 
@@ -80,11 +89,9 @@ class Session:
 
         ``may_create``: unless the container is still to be made.
         """
-        try:
-            there = may_create or self.head_container() is not None
-        except StoreDenied:
-            there = True  # objects can be read by those who may not look at the container
-        return NotFound(self._client.store_id, f"{self._client.container}/{name} is not there") if there else self.no_container()
+        if may_create or self.has_container(otherwise=True):
+            return NotFound(self._client.store_id, f"{self._client.container}/{name} is not there")
+        return self.no_container()
 
     def no_container(self) -> StoreError:
         error = StoreUnavailable(self._client.store_id, f"the container {self._client.container} is not there")

@@ -20,6 +20,10 @@ from glance_stream.stores.swift_names import Group
 MARK = "x-object-meta-glance-stream"  # the writer's nonce
 
 
+class Undecided(StoreError):
+    """Whether an image is made of some segments can't be told: they stay."""
+
+
 class Commit:
     """Puts the manifest. ``segments``: size and ETag of each."""
 
@@ -84,7 +88,7 @@ class Commit:
 
 
 def is_committed(client: SwiftClient, session: Session, group: Group) -> bool:
-    """Whether the image is made of these segments. Raises StoreError where that can't be told."""
+    """Whether the image is made of these segments. Raises Undecided."""
     found = session.head(group.image_id)
     return found is not None and is_manifest_of(client, session, found, group)
 
@@ -98,6 +102,6 @@ def is_manifest_of(client: SwiftClient, session: Session, found: Reply, group: G
     names = session.manifest(group.image_id)  # the mark is lost when somebody sets other metadata
     if names is None:
         if mark is None:
-            raise StoreError(client.store_id, f"can't tell what {client.container}/{group.image_id} is made of")
+            raise Undecided(client.store_id, f"can't tell what {client.container}/{group.image_id} is made of")
         return False
     return any(name.startswith(f"{client.container}/{group.prefix}") for name in names)

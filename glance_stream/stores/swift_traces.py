@@ -9,8 +9,8 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from glance_stream.stores.base import Stray
-from glance_stream.stores.swift_client import SwiftClient
-from glance_stream.stores.swift_commit import is_committed
+from glance_stream.stores.swift_client import Session, SwiftClient
+from glance_stream.stores.swift_commit import Undecided, is_committed
 from glance_stream.stores.swift_connection import Reply
 from glance_stream.stores.swift_names import SEGMENTS, Group, Names, numbered, segment_of
 
@@ -47,8 +47,15 @@ def strays(client: SwiftClient, names: Names) -> list[Stray]:
         return [
             Stray(names.trace(group), group.image_id, max(0.0, (found.asked - found.changed).total_seconds()), found.size)
             for group, found in groups.items()
-            if not is_committed(client, session, group)
+            if _is_stray(client, session, group)
         ]
+
+
+def _is_stray(client: SwiftClient, session: Session, group: Group) -> bool:
+    try:
+        return not is_committed(client, session, group)
+    except Undecided:
+        return False
 
 
 def _groups(listed: Iterable[tuple[Reply, dict[str, Any]]]) -> dict[Group, _Found]:

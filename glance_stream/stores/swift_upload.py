@@ -81,22 +81,24 @@ class SegmentUpload:
     def send(self, view: memoryview) -> None:
         """At most `room` bytes. Raises StoreError."""
         for at in range(0, len(view), PIECE):
-            piece = view[at : at + PIECE]
-            if self._md5 is not None:
-                self._md5.update(piece)
-            self.sent += len(piece)
-            if self._length is None:
-                self._push(b"%x\r\n" % len(piece), piece, b"\r\n")
-            else:
-                self._complete = self.sent == self._length
-                self._push(piece)
+            with view[at : at + PIECE] as piece:  # released also when it fails, whose traceback would hold the slot
+                self._send(piece)
+
+    def _send(self, piece: memoryview) -> None:
+        if self._md5 is not None:
+            self._md5.update(piece)
+        self.sent += len(piece)
+        if self._length is None:
+            self._push(b"%x\r\n" % len(piece), piece, b"\r\n")
+        else:
+            self._complete = self.sent == self._length
+            self._push(piece)
 
     def finish(self) -> str:
-        """The segment's ETag, once it is stored. Raises StoreError."""
+        """The segment's ETag, once it is stored; all of it was sent. Raises StoreError."""
         if self._length is None:
             self._complete = True
             self._push(b"0\r\n\r\n")
-        assert self.sent == (self.sent if self._length is None else self._length), "the segment is not complete"
         try:
             with self._network.mapped(self._address):
                 answer = self._answer(self._sock(), self._network.read_timeout)

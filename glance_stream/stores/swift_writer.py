@@ -77,6 +77,7 @@ class SwiftWriter(Writer):
 
     def _open(self) -> None:
         with self._turn:
+            self._check_live()
             plan = self._prepare(self._size_hint)
             with self._client.session() as session:
                 if session.head(self._group.image_id) is not None:
@@ -167,6 +168,7 @@ class SwiftWriter(Writer):
 
     def _commit(self) -> None:
         with self._turn:
+            self._check_live()
             Commit(self._client, self._group, self._segments).run(self._policy, self._aborted)
             self._committed = True
 
@@ -197,6 +199,11 @@ class SwiftWriter(Writer):
         upload, self._upload = self._upload, None
         if upload is not None:
             upload.close()
+
+    def _check_live(self) -> None:
+        """Raises StoreError once it was aborted: a call that was given up may come to its turn only then."""
+        if self._aborted.is_set():
+            raise StoreError(self._store_id, "the writer has ended")
 
     def _check(self) -> None:
         """Raises StoreError unless it is open."""

@@ -15,7 +15,7 @@ import pytest
 from faults.loop import run
 from faulty_proxy import Answer, Change, CutAnswer, CutRequest, FaultyProxy, Stall
 from real_servers import SwiftContainer
-from subject import IMAGE, Subject, content, put, read_all, write_all
+from subject import IMAGE, OTHER, Subject, content, put, read_all, write_all
 from swift_subject import SEGMENT_SIZE, segments, store_on, subject_on
 
 from glance_stream import threads
@@ -347,6 +347,18 @@ def test_a_user_who_may_only_read(swift_container: SwiftContainer) -> None:
     with pytest.raises(StoreDenied):
         run(put(store, IMAGE, b"abc"))
     assert swift_container.objects() == {}
+
+
+def test_a_user_who_may_read_objects_and_nothing_else(swift_container: SwiftContainer) -> None:
+    location = run(put(store_on(swift_container), IMAGE, DATA))
+    with swift_container.server.connection() as swift:
+        swift.post_container(swift_container.name, {"X-Container-Read": ".r:*"})
+    store = store_on(swift_container, read_only=True, user="test:reader", key="reading")
+    run(store.open())
+    assert read_all(store.open_reader(location)) == DATA
+    assert run(store.find(OTHER)) is None
+    with pytest.raises(StoreDenied):
+        run(store_on(swift_container, user="test:reader", key="reading").open())
 
 
 def test_nobody_listens(swift_container: SwiftContainer) -> None:
