@@ -106,10 +106,10 @@ def test_object_size_is_kept(view: PoolView) -> None:
         assert image.stat()["order"] == 16
 
 
-@pytest.mark.parametrize("hint", [None, 1, 40 * MIB])
+@pytest.mark.parametrize("hint", [None, 1, 20 * MIB])
 def test_image_has_its_size_whatever_was_expected(store: RbdStore, view: PoolView, hint: int | None) -> None:
     """It grows as need be: over its first growth of 16 MiB, and over the second."""
-    data = content(35 * MIB + 1)
+    data = content(17 * MIB + 1)
 
     async def scenario() -> Location:
         writer = await store.open_writer(IMAGE, hint)
@@ -128,8 +128,8 @@ def test_image_has_its_size_whatever_was_expected(store: RbdStore, view: PoolVie
 @pytest.mark.parametrize("fill", [write_all, drain_all])
 @pytest.mark.parametrize(("thin", "always_thin"), [(False, False), (True, False), (False, True)])
 def test_zeros_are_left_out_when_thin(view: PoolView, thin: bool, always_thin: bool, fill: Any) -> None:
-    data = bytes(20 * MIB) + b"end"
-    store = view.store(thin=always_thin)
+    data = bytes(2 * MIB) + b"end"
+    store = view.store(thin=always_thin, object_size=MIB)
 
     async def scenario() -> Location:
         writer = await store.open_writer(IMAGE, len(data), thin=thin)
