@@ -75,7 +75,10 @@ class Ring:
             raise ValueError(f"slot_size must be a multiple of {PAGE_SIZE} bytes")
         self._slots = slots
         self._slot_size = slot_size
-        self._memory = mmap.mmap(-1, slots * slot_size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        try:
+            self._memory = mmap.mmap(-1, slots * slot_size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        except (OSError, OverflowError) as error:
+            raise MemoryError(f"no memory for {slots} slots of {slot_size} bytes") from error
         self._changed = threading.Condition()
         self._lanes: list[Lane] = []
         self._heads: list[tuple[int, int, bool, bytes]] = [(0, 0, False, b"")] * slots

@@ -1,5 +1,8 @@
 # Threads, memory, descriptors and the C types of what is found at run time (posix.h).
 
+cdef extern from "Python.h":
+    Py_ssize_t PY_SSIZE_T_MAX
+
 cdef extern from "posix.h":
     ctypedef struct pthread_mutex_t:
         pass

@@ -106,6 +106,8 @@ cdef class Ring:
         pthread_cond_init(&self.freed, NULL)
         self.slots = slots
         self.slot_size = slot_size
+        if slot_size > PY_SSIZE_T_MAX // slots:
+            raise MemoryError(f"no memory for {slots} slots of {slot_size} bytes")
         self.heads = <Head *>calloc(slots, sizeof(Head))
         cdef void *memory = mmap(NULL, slots * slot_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
         self.memory = NULL if memory == MAP_FAILED else <uint8_t *>memory
@@ -241,11 +243,12 @@ cdef class Ring:
         return cell
 
     cdef int _join(self, Cell *cell) except -1:
-        if self.head:
-            raise ValueError("a lane can't join a ring whose first slot is published")
         pthread_mutex_lock(&self.mutex)
-        cell.live = True
+        cell.live = self.head == 0
+        cdef bint joined = cell.live
         pthread_mutex_unlock(&self.mutex)
+        if not joined:
+            raise ValueError("a lane can't join a ring whose first slot is published")
         return 0
 
     cdef int _take(self, Cell *cell, const uint8_t **start, Head *head) noexcept nogil:

@@ -96,6 +96,26 @@ def use_and_drop(core, start) -> None:
     run.result()
 
 
+def test_joining_while_the_first_slot_is_published(core, start) -> None:
+    """Which lanes are in time is chance; those see the stream from its first byte. `make sanitize` tells whether it is luck."""
+
+    def join() -> None:
+        while True:
+            lanes.append(ring.lane())
+
+    for _ in range(20):
+        ring = core.Ring(2, core.PAGE_SIZE)
+        lanes = []
+        with open("/dev/zero", "rb", buffering=0) as source:
+            fill = start(ring.fill_fd, source.fileno())
+            with pytest.raises(ValueError, match="join"):
+                join()
+            assert all(lane.take().offset == 0 for lane in lanes)
+            ring.fail()
+            with pytest.raises(core.LaneStopped):
+                fill.result()
+
+
 def test_dropped_rings_leave_nothing(core, start) -> None:
     for _ in range(5):
         use_and_drop(core, start)

@@ -42,6 +42,13 @@ def test_slot_size_is_whole_pages(core, pages: float) -> None:
         core.Ring(2, int(core.PAGE_SIZE * pages))
 
 
+@pytest.mark.parametrize(("slots", "slot_size"), [(2, 1 << 60), (4, (1 << 62) + 4096), (3, (1 << 63) - 4096), (1 << 50, 1 << 20)])
+def test_more_than_there_is(core, slots: int, slot_size: int) -> None:
+    """The product of the second pair is 16 KiB to a processor: such a ring once was made, and its slots lay outside its memory."""
+    with pytest.raises(MemoryError, match="no memory for"):
+        core.Ring(slots, slot_size)
+
+
 def test_starts_empty(ring) -> None:
     assert (ring.produced, ring.failed, ring.finished, ring.fingerprints()) == (0, False, False, b"")
 
