@@ -7,7 +7,7 @@ CORE := $(wildcard src/*.pyx src/*.pxi src/*.h)
 WORK ?= build/demo
 SERVERS ?= $(or $(GLANCE_STREAM_SERVERS),build/servers)
 
-.PHONY: help demo build test check bench dist tools servers servers-down clean
+.PHONY: help demo build test check sanitize bench dist tools servers servers-down clean
 
 help:           ## this list
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -30,6 +30,11 @@ check: $(STAMP) ## format, lint, types, and the stub against the compiled core
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/stubtest glance_stream._chunker --ignore-missing-stub
+
+sanitize: $(STAMP) ## the compiled core's tests under AddressSanitizer, UndefinedBehaviorSanitizer and ThreadSanitizer (needs gcc)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r tests/sanitize/requirements.txt
+	tests/sanitize/tests.sh $(BIN)/python address
+	tests/sanitize/tests.sh $(BIN)/python thread
 
 bench: clean build ## the benchmark suites on a clean release build (bench/README.md)
 	$(BIN)/python -m pytest bench --benchmark-enable --benchmark-only $(ARGS)
