@@ -210,6 +210,7 @@ def test_stores_shows_a_broken_one_beside_the_others(program: Program) -> None:
         "store": "fast",
         "type": "file",
         "where": str(program.home / "fast"),
+        "description": "",
         "default": True,
         "read_only": False,
         "status": "ok",
