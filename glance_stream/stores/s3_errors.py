@@ -32,6 +32,10 @@ _FULL_STATUS = {413, 507}
 _DENIED_STATUS = {401, 403}
 _GONE = {"NoSuchKey", "NoSuchUpload", "NotFound", "404"}
 _PASSING = {"ConditionalRequestConflict", "OperationAborted", "RequestTimeout", "SlowDown", "ServiceUnavailable", "InternalError"}
+_PASSING |= {
+    "BadDigest",
+    "XAmzContentChecksumMismatch",
+}  # the bytes were changed on their way: those that are sent again may not be
 _PASSING_STATUS = {408, 425, 429}  # beside every 5xx
 _CODE = re.compile(rb"<Code>\s*([A-Za-z0-9.]{1,64})\s*</Code>")
 

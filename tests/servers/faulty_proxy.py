@@ -74,6 +74,7 @@ class FaultyProxy:
         self._upstream = (parts.hostname or "", parts.port or 80)
         self._plans: list[tuple[re.Pattern[str], list[Fault]]] = []
         self._lock = threading.Lock()
+        self._came = threading.Condition(self._lock)
         self._sockets: set[socket.socket] = set()
         self._threads: list[threading.Thread] = []
         self._closing = threading.Event()
@@ -89,6 +90,11 @@ class FaultyProxy:
     def seen(self, pattern: str) -> int:
         """How many requests the pattern finds."""
         return sum(bool(re.search(pattern, each)) for each in self.requests)
+
+    def wait_for(self, pattern: str) -> None:
+        """Until a request came that the pattern finds."""
+        with self._came:
+            assert self._came.wait_for(lambda: self.seen(pattern), PEER_SECONDS), f"no request {pattern}"
 
     def __enter__(self) -> FaultyProxy:
         self._start(self._accept)
@@ -167,6 +173,7 @@ class FaultyProxy:
     def _next(self, line: str) -> Fault:
         with self._lock:
             self.requests.append(line)
+            self._came.notify_all()
             for pattern, faults in self._plans:
                 if faults and pattern.search(line):
                     return faults.pop(0)

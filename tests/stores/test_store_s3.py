@@ -8,27 +8,16 @@ import pytest
 from conformance import ReadOnlyConformance, StoreConformance
 from faults.loop import run
 from real_servers import S3Bucket
+from s3_subject import LARGE, one_server, options_of
 from subject import IMAGE, Subject, content, write_all
 
 from glance_stream.errors import StoreError
 from glance_stream.model import Location
-from glance_stream.stores.s3 import S3Options, S3Store
-
-MIB = 1 << 20
+from glance_stream.stores.s3 import S3Store
 
 
-def store_in(bucket: S3Bucket, *, read_only: bool = False, **options: object) -> S3Store:
-    server = bucket.server
-    given = {
-        "bucket": bucket.name,
-        "endpoint": server.endpoint,
-        "region": server.region,
-        "access_key": server.access_key,
-        "secret_key": server.secret_key,
-        "addressing_style": "path",
-        "part_size": 5 * MIB,
-    }
-    return S3Store.from_options("s3", S3Options(**{**given, **options}), read_only=read_only)
+def store_in(bucket: S3Bucket, *, read_only: bool = False) -> S3Store:
+    return S3Store.from_options("s3", options_of(bucket), read_only=read_only)
 
 
 def subject_of(store: S3Store, bucket: S3Bucket) -> Subject:
@@ -41,7 +30,7 @@ def subject_of(store: S3Store, bucket: S3Bucket) -> Subject:
         lambda: set(bucket.objects()),
         lambda: [upload_id for _, upload_id in bucket.uploads()],
         corrupt,
-        large=11 * MIB,
+        large=LARGE,
     )
 
 
@@ -86,6 +75,7 @@ class TestS3Store(StoreConformance):
         subject.assert_holds()
 
 
+@one_server
 class TestReadOnlyS3Store(ReadOnlyConformance):
     @pytest.fixture
     def subject(self, s3_bucket: S3Bucket) -> Iterator[Subject]:
