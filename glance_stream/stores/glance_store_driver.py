@@ -74,6 +74,7 @@ class Drivers:
             if made.is_capable(REUSABLE):
                 self._shared = made
             self._last = made
+            self.mask.add(_secrets_of(made))
             return made
 
     def option(self, name: str) -> Any:
@@ -115,6 +116,9 @@ def _configuration(store_id: str, name: str, made_by: Any, values: Mapping[str, 
     conf.register_opt(cfg.DictOpt("enabled_backends", default={store_id: name}))  # the rbd driver looks
     conf.register_opt(cfg.StrOpt("default_backend", default=store_id), group="glance_store")  # so does the swift driver
     conf([], project="glance-stream", default_config_files=[], default_config_dirs=[])
+    for option in options:  # some drivers read their section and nothing beneath it, where glance_store takes the defaults out
+        if option.default is not None:
+            conf.set_override(option.dest, option.default, group=store_id)
     known = {alias: option for option in options for alias in _names(option)}
     secrets = []
     for key, value in values.items():
@@ -131,6 +135,12 @@ def _configuration(store_id: str, name: str, made_by: Any, values: Mapping[str, 
             reason = "is not of its type" if known[key].secret else f"can't be used: {error}"
             raise InvalidRequest(f"store {store_id!r}: the driver's option {key!r} {reason}") from None
     return conf, Mask(secrets)
+
+
+def _secrets_of(driver: Any) -> Iterator[str]:
+    """Those of the accounts in ``swift_store_config_file``."""
+    for account in getattr(driver, "ref_params", {}).values():
+        yield from (str(account[name]) for name in ("key", "application_credential_secret") if account.get(name))
 
 
 def _names(option: Any) -> Iterator[str]:

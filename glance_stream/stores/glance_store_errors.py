@@ -60,11 +60,15 @@ class Mask:
     """Replaces secrets in text: the values of secret options, and whatever stands before an @ in a URL."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        plain = {secret for secret in secrets if secret}
-        self._secrets = sorted(plain | {quote(secret) for secret in plain} | {quote(secret, "") for secret in plain}, key=len)
+        self._secrets: list[str] = []
+        self.add(secrets)
+
+    def add(self, secrets: Iterable[str]) -> None:
+        forms = {form for secret in secrets if secret for form in (secret, quote(secret), quote(secret, ""))}
+        self._secrets = sorted(forms.union(self._secrets), key=len, reverse=True)
 
     def __call__(self, text: str) -> str:
-        for secret in reversed(self._secrets):
+        for secret in self._secrets:
             text = text.replace(secret, "***")
         return re.sub(r"(://)[^\s@]*@", r"\1***@", text)
 

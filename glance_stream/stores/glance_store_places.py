@@ -28,10 +28,14 @@ class Partial(Enum):
 
 @dataclass(frozen=True)
 class Place:
-    """``urls(driver, image_id)``: every location that an image may have, in the driver's own form; none if that can't be told."""
+    """``urls(driver, image_id)``: every location that an image may have, in the driver's own form; none if that can't be told.
+
+    ``announced(driver, size)``: the size that the driver is told of an image; 0 is an unknown one.
+    """
 
     urls: Callable[[Any, str], list[str]]
     partial: Partial
+    announced: Callable[[Any, int], int] = lambda _, size: size
     look_for: str = "an object named "  # by hand, where the location can't be told
 
 
@@ -59,6 +63,11 @@ def _swift_objects(driver: Any, image_id: str) -> list[str]:
     return [driver.create_location(image_id).get_uri()] if driver.url_prefix else []
 
 
+def _swift_size(driver: Any, size: int) -> int:
+    """glance_store 5.7 announces every segment as a full one, and the last one's PUT never ends; not so if the size is unknown."""
+    return size if size < driver.large_object_size else 0
+
+
 def _nowhere(_: Driver, __: str) -> list[str]:
     return []
 
@@ -67,9 +76,9 @@ PLACES = {
     "glance_store._drivers.filesystem": Place(_files, Partial.ALIKE),
     "glance_store._drivers.rbd": Place(_rbd_images, Partial.TOLD),
     "glance_store._drivers.s3": Place(_below_prefix, Partial.NEVER),
-    "glance_store._drivers.swift.store": Place(_swift_objects, Partial.NEVER),
-    "glance_store._drivers.cinder.store": Place(_nowhere, Partial.ALIKE, "a volume named image-"),
-    "glance_store._drivers.vmware_datastore": Place(_nowhere, Partial.ALIKE, "a file in the datastores named "),
+    "glance_store._drivers.swift.store": Place(_swift_objects, Partial.NEVER, _swift_size),
+    "glance_store._drivers.cinder.store": Place(_nowhere, Partial.ALIKE, look_for="a volume named image-"),
+    "glance_store._drivers.vmware_datastore": Place(_nowhere, Partial.ALIKE, look_for="a file in the datastores named "),
 }
 ANY_OTHER = Place(_below_prefix, Partial.ALIKE)
 

@@ -50,7 +50,7 @@ class GlanceStoreWriter(Writer):
         self._backend = backend
         self._writers = writers
         self._feed = Feed()
-        self._told: int | None = None  # the size that the driver knows
+        self._told: int | None = None  # the image's size, if it is known beforehand
         self._position = 0
         self._flushed: int | None = None
         self._begun = self._ended = self._settled = False
@@ -83,7 +83,8 @@ class GlanceStoreWriter(Writer):
     def _run(self, driver: Driver) -> Added:
         """Raises what the driver raises."""
         try:
-            return Added(*driver.add(self.image_id, self._feed, self._told or 0, hashing_algo=ALGORITHM))
+            size = self._backend.place.announced(driver, self._told or 0)
+            return Added(*driver.add(self.image_id, self._feed, size, hashing_algo=ALGORITHM))
         finally:
             self._feed.leave()
 
