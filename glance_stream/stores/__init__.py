@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from glance_stream.config import TransferConfig, store_from_url
+from glance_stream.config import TransferConfig, WrapperConfig, store_from_url
 from glance_stream.errors import InvalidRequest
 from glance_stream.stores.base import Store
 
@@ -35,28 +35,17 @@ class StoreSettings(Protocol):
     def read_only(self) -> bool: ...
     @property
     def options(self) -> Mapping[str, Any]: ...
-    @property
-    def retries(self) -> int | None: ...
-    @property
-    def retry_budget(self) -> float | None: ...
-    @property
-    def bandwidth(self) -> int | None: ...
-    @property
-    def open_timeout(self) -> float | None: ...
-    @property
-    def call_timeout(self) -> float | None: ...
-    @property
-    def progress_timeout(self) -> float | None: ...
 
 
 def build(store_id: str, settings: StoreSettings, transfer: TransferConfig | None = None) -> Store:
     """The store as configured, in what it is to be wrapped in; nothing is opened. ``transfer``: what holds for every store.
 
-    Raises InvalidRequest for an unknown type or a wrong option.
+    Settings that are no `WrapperConfig` say nothing of wrappers. Raises InvalidRequest for an unknown type or a wrong option.
     """
     from glance_stream.stores.wrapping import wrap  # not before a store is built: it imports every wrapper
 
-    return wrap(_build(store_id, settings), settings, transfer or TransferConfig())
+    wrappers = settings if isinstance(settings, WrapperConfig) else WrapperConfig()
+    return wrap(_build(store_id, settings), wrappers, transfer or TransferConfig())
 
 
 def _build(store_id: str, settings: StoreSettings) -> Store:

@@ -10,9 +10,9 @@ A store for which none of that is configured stays as it is.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
-from glance_stream.config import TransferConfig
+from glance_stream.config import TransferConfig, WrapperConfig
 from glance_stream.errors import InvalidRequest
 from glance_stream.retry import BUDGET_SECONDS, TRIES, RetryPolicy
 from glance_stream.stores.bandwidth import PacedStore
@@ -21,9 +21,6 @@ from glance_stream.stores.retrying import RetryingStore
 from glance_stream.stores.time_limits import TimeLimitedStore, TimeLimits
 from glance_stream.stores.token_bucket import Bandwidth, shared
 
-if TYPE_CHECKING:
-    from glance_stream.stores import StoreSettings
-
 T = TypeVar("T")
 
 # Those that are asked again unless configured otherwise: they are reached over a network, and do not do it for every call by
@@ -31,12 +28,12 @@ T = TypeVar("T")
 RETRIED_TYPES = {"glance_store", "rbd", "s3", "swift"}
 
 
-def wrap(store: Store, settings: StoreSettings, transfer: TransferConfig) -> Store:
+def wrap(store: Store, settings: WrapperConfig, transfer: TransferConfig) -> Store:
     """The store in its wrappers; the store itself when it needs none. Raises InvalidRequest for a bandwidth that is too small."""
     return _pace(_retry(_limit(store, settings, transfer), settings, transfer), settings, transfer)
 
 
-def _limit(store: Store, settings: StoreSettings, transfer: TransferConfig) -> Store:
+def _limit(store: Store, settings: WrapperConfig, transfer: TransferConfig) -> Store:
     limits = TimeLimits(
         open=_first(settings.open_timeout, transfer.open_timeout),
         call=_first(settings.call_timeout, transfer.call_timeout),
@@ -45,7 +42,7 @@ def _limit(store: Store, settings: StoreSettings, transfer: TransferConfig) -> S
     return store if limits == TimeLimits() else TimeLimitedStore(store, limits)
 
 
-def _retry(store: Store, settings: StoreSettings, transfer: TransferConfig) -> Store:
+def _retry(store: Store, settings: WrapperConfig, transfer: TransferConfig) -> Store:
     retries = _first(settings.retries, transfer.retries)
     if retries is None:
         retries = TRIES - 1 if store.type in RETRIED_TYPES else 0
@@ -53,7 +50,7 @@ def _retry(store: Store, settings: StoreSettings, transfer: TransferConfig) -> S
     return RetryingStore(store, RetryPolicy(tries=retries + 1, budget=budget)) if retries else store
 
 
-def _pace(store: Store, settings: StoreSettings, transfer: TransferConfig) -> Store:
+def _pace(store: Store, settings: WrapperConfig, transfer: TransferConfig) -> Store:
     for rate in (settings.bandwidth, transfer.bandwidth):
         _require_pace(store.store_id, rate, transfer)
     limits = []
