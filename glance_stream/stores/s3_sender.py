@@ -9,8 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from urllib.parse import quote
 
-from isal import isal_zlib
-
+from glance_stream.decode.crc32 import crc32
 from glance_stream.errors import StoreError, StoreTimeout, StoreUnavailable
 from glance_stream.sources.http_address import parse
 from glance_stream.sources.http_limits import HttpLimits
@@ -24,7 +23,7 @@ PATIENCE_SECONDS = 240.0
 
 
 def _crc32(body: memoryview) -> bytes:
-    return isal_zlib.crc32(body).to_bytes(4, "big")
+    return crc32(body).to_bytes(4, "big")
 
 
 def _md5(body: memoryview) -> bytes:

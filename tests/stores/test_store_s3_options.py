@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import zlib
 from itertools import accumulate
 
 import msgspec
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from subject import IMAGE
 
 from glance_stream.config import StoreConfig
+from glance_stream.decode.crc32 import crc32
 from glance_stream.errors import InvalidRequest, StoreError, StoreFull
 from glance_stream.model import Location
 from glance_stream.stores import build
@@ -123,6 +125,11 @@ def test_a_missing_sdk_is_named_and_nothing_else_needs_it(monkeypatch: pytest.Mo
     assert images.writer(IMAGE).trace
     with pytest.raises(StoreError, match=r"pip install 'glance-stream\[s3\]'"):
         run(images.open())
+
+
+@given(st.binary(max_size=1000))
+def test_the_checksum_is_the_one_that_s3_means(data: bytes) -> None:
+    assert crc32(memoryview(data)) == zlib.crc32(data)
 
 
 # -- the sizes of parts -----------------------------------------------------------------------------------------------------------
