@@ -38,8 +38,8 @@ FLOORS = {
 }
 # Neighbours on one floor that must not know each other.
 STRANGERS = [("glance_stream.catalogue", "glance_stream.stores"), ("glance_stream.catalogue", "glance_stream.transfer")]
-# SDKs stay at the edge that they belong to.
-SDKS = {
+# SDKs stay at the edge that they belong to; one has two.
+SDKS: dict[str, str | tuple[str, ...]] = {
     "sqlalchemy": "glance_stream.catalogue",
     "click": "glance_stream.cli",
     "rich": "glance_stream.cli",
@@ -55,7 +55,7 @@ SDKS = {
     "rados": "glance_stream.stores",
     "rbd": "glance_stream.stores",
     "glance_store": "glance_stream.stores",
-    "oslo_config": "glance_stream.glance_config",
+    "oslo_config": ("glance_stream.glance_config", "glance_stream.stores"),  # a driver of glance_store is given its options so
 }
 
 MODULES = sorted(PACKAGE.rglob("*.py"))
@@ -104,9 +104,10 @@ def test_strangers_do_not_know_each_other(path: Path) -> None:
 @pytest.mark.parametrize("path", MODULES, ids=module_name)
 def test_an_sdk_is_imported_at_its_edge_only(path: Path) -> None:
     own = module_name(path)
-    for sdk, edge in SDKS.items():
+    for sdk, edges in SDKS.items():
         if any(inside(name, sdk) for name in imports(path)):
-            assert inside(own, edge), f"{sdk} belongs to {edge}"
+            allowed = (edges,) if isinstance(edges, str) else edges
+            assert any(inside(own, edge) for edge in allowed), f"{sdk} belongs to {edges}"
 
 
 @pytest.mark.parametrize("path", [*MODULES, *sorted((PACKAGE.parent / "src").glob("*.pyx"))], ids=lambda path: path.name)
