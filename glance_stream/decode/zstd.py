@@ -18,6 +18,7 @@ class ZstdDecoder(Decoder):
     def __init__(self, reader: CompressedReader, limits: DecodeLimits) -> None:
         self._watched = _Watched(reader, FrameWalk(limits.max_memory))
         decompressor = zstandard.ZstdDecompressor(max_window_size=limits.max_memory)
+        self._produced = 0
         self._stream = decompressor.stream_reader(self._watched, PIECE, read_across_frames=True, closefd=False)  # type: ignore[arg-type]
 
     def readinto(self, view: memoryview) -> int:
@@ -25,12 +26,21 @@ class ZstdDecoder(Decoder):
             produced = self._stream.readinto(view)
         except zstandard.ZstdError as error:
             raise DecodeError(f"the zstd stream is corrupt: {error}") from error
-        if not produced and not self._watched.walk.complete:
-            raise DecodeError("the zstd stream is truncated")
+        self._produced += produced
+        if not produced:
+            self._check_end()
         return produced
 
     def close(self) -> None:
         self._stream.close()  # type: ignore[no-untyped-call]
+
+    def _check_end(self) -> None:
+        walk = self._watched.walk
+        if not walk.complete:
+            raise DecodeError("the zstd stream is truncated")
+        # libzstd 1.5 looks at a frame's content size too, but not in a stream whose last block is empty.
+        if walk.content_size not in (None, self._produced):
+            raise DecodeError(f"the zstd stream's frames state {walk.content_size} bytes and hold {self._produced}")
 
 
 class _Watched:

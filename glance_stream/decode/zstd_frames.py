@@ -31,6 +31,7 @@ class FrameWalk:
         self.blocks = 0
         self.block = (0, 0, 0)  # last, kind, size
         self.window = 0
+        self.content_size: int | None = 0  # all frames' so far, None once one of them doesn't say
         self._skip = 0
         self._field = bytearray()
         self._begun = False
@@ -104,6 +105,10 @@ class FrameWalk:
         if any(dictionary):
             raise DecodeError("the zstd frame needs a dictionary")
         content_size = field[self._window_bytes + self._dictionary_bytes :]
+        if not content_size:
+            self.content_size = None
+        elif self.content_size is not None:
+            self.content_size += _content_size(content_size)
         self.window = window = _content_size(content_size) if self._single_segment else _window(field[0])
         if window > self._max_window:
             raise LimitExceeded(

@@ -201,3 +201,21 @@ def test_intake_gives_back_across_pieces() -> None:
     assert bytes(intake.piece(99)) == b"def"
     assert intake.at_end()
     assert not intake.piece(1)
+
+
+def empty_last_block(data: bytes, stated: int) -> bytes:
+    """A zstd frame of one raw block and an empty last one: the descriptor's bit 5 and a content size of one byte."""
+    return b"\x28\xb5\x2f\xfd\x20" + bytes([stated]) + (len(data) << 3).to_bytes(3, "little") + data + b"\x01\0\0"
+
+
+@pytest.mark.parametrize("piece", [1, 3, 10, 1000])
+def test_zstd_content_size_of_a_frame_with_an_empty_last_block(piece: int) -> None:
+    """Encoders that are told the size and flushed at the end write such. In pieces, libzstd takes any size for right."""
+    data = TEXT[:100]
+    blob = empty_last_block(data, 100)
+    assert decode("zstd", blob, [piece]) == data
+    assert decode("zstd", blob + SKIPPABLE + blob, [piece]) == data * 2
+    for stated in (0, 99, 101, 255):
+        for stream in (empty_last_block(data, stated), blob + empty_last_block(data, stated)):
+            with pytest.raises(DecodeError):
+                decode("zstd", stream, [piece])
