@@ -114,8 +114,7 @@ class Ring:
 
     def reserve(self) -> memoryview:
         with self._changed:
-            if self._short_seen:
-                raise ValueError("a slot shorter than slot_size was the last one")
+            self._require_room()
             self._changed.wait_for(lambda: self._state is not _State.OPEN or self._next_is_free())
             self._require_open()
             self._reserved = True
@@ -141,6 +140,10 @@ class Ring:
             self._changed.notify_all()
 
     def fill_fd(self, fd: int, prefix: bytes = b"") -> int:
+        with self._changed:
+            self._require_room()
+            self._require_open()
+        self._reserved = False
         before = self.produced
         regular = stat.S_ISREG(os.fstat(fd).st_mode)
         os.read(fd, 0)  # EBADF now: a pipe's writing end never polls as readable
@@ -178,6 +181,10 @@ class Ring:
 
     def lane(self) -> Lane:
         return Lane(self)
+
+    def _require_room(self) -> None:
+        if self._short_seen:
+            raise ValueError("a slot shorter than slot_size was the last one")
 
     def _require_open(self) -> None:
         if self._state is _State.FAILED:

@@ -173,3 +173,20 @@ def test_a_closed_writer_is_the_end(core, pipe) -> None:
     ring = core.Ring(2, core.PAGE_SIZE)
     assert ring.fill_fd(pipe[0]) == 0
     assert ring.fill_fd(pipe[0], b"prefix") == 6
+
+
+def test_what_the_ring_refuses_comes_before_what_the_descriptor_does(core) -> None:
+    ring = core.Ring(2, core.PAGE_SIZE)
+    ring.reserve()
+    ring.publish(1)
+    with pytest.raises(ValueError, match="last"):
+        ring.fill_fd(-1)
+    ring = core.Ring(2, core.PAGE_SIZE)
+    ring.reserve()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        ring.fill_fd(-1)
+    with pytest.raises(ValueError, match="reserve"):
+        ring.publish(1)
+    ring.fail()
+    with pytest.raises(core.LaneStopped):
+        ring.fill_fd(-1)
