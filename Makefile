@@ -7,7 +7,7 @@ CORE := $(wildcard src/*.pyx src/*.pxi src/*.h)
 WORK ?= build/demo
 SERVERS ?= $(or $(GLANCE_STREAM_SERVERS),build/servers)
 
-.PHONY: help demo build test check sanitize bench dist tools servers servers-down clean
+.PHONY: help demo build test check sanitize fuzz bench dist tools servers servers-down clean
 
 help:           ## this list
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -35,6 +35,10 @@ sanitize: $(STAMP) ## the compiled core's tests under AddressSanitizer, Undefine
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r tests/sanitize/requirements.txt
 	tests/sanitize/tests.sh $(BIN)/python address
 	tests/sanitize/tests.sh $(BIN)/python thread
+
+fuzz: $(STAMP) ## damaged streams for the decoders, random programs for the core, sanitized (SECONDS=60; findings in build/fuzz)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r tests/sanitize/requirements.txt -r tests/fuzz/requirements.txt
+	tests/fuzz/run.sh $(BIN)/python $(or $(SECONDS),60)
 
 bench: clean build ## the benchmark suites on a clean release build (bench/README.md)
 	$(BIN)/python -m pytest bench --benchmark-enable --benchmark-only $(ARGS)

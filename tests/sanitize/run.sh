@@ -31,7 +31,7 @@ fi
 rm -f "$place"/report.*
 common="log_path=$place/report:exitcode=66:allocator_may_return_null=1${SANITIZER_OPTIONS:+:$SANITIZER_OPTIONS}"
 status=0
-env PYTHONMALLOC=malloc PYTHONPATH="$place:$root/tests/sanitize" LD_PRELOAD="$(gcc -print-file-name=$library)" \
+env PYTHONMALLOC=malloc PYTHONPATH="$place:$root/tests/sanitize${PYTHONPATH:+:$PYTHONPATH}" LD_PRELOAD="$(gcc -print-file-name=$library)" \
     ASAN_OPTIONS="$common:detect_leaks=1:leak_check_at_exit=0:detect_stack_use_after_return=1:strict_init_order=1" \
     UBSAN_OPTIONS="$common:halt_on_error=1:print_stacktrace=1" \
     TSAN_OPTIONS="$common:halt_on_error=0:second_deadlock_stack=1:history_size=4" \

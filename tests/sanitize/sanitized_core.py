@@ -40,9 +40,14 @@ def fail_if_leaking() -> None:
         os._exit(FAILED)
 
 
-def pytest_configure(config: pytest.Config) -> None:
+def require() -> None:
+    """For what is run by run.sh."""
     if watching() == "address":
         atexit.register(fail_if_leaking)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    require()
 
 
 def pytest_report_header(config: pytest.Config) -> str:
