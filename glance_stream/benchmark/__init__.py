@@ -18,7 +18,7 @@ from glance_stream.benchmark.places import Place, work_places
 from glance_stream.benchmark.stopwatch import Sample
 from glance_stream.benchmark.summary import floor_of, rows
 from glance_stream.errors import InvalidRequest
-from glance_stream.stores.file_system import mapped
+from glance_stream.stores.file.system import mapped
 
 __all__ = ["SMALLEST", "run"]
 

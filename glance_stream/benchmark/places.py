@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from glance_stream.errors import InvalidRequest
-from glance_stream.stores.file_system import sync_directory
+from glance_stream.stores.file.system import sync_directory
 
 PREFIX = ".glance-stream-bench-"
 SPARE = 1 << 20  # what directories and the file system's own records may take beside the bytes

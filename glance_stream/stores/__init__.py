@@ -15,7 +15,7 @@ from glance_stream.stores.base import Store
 # type in the configuration -> module, class of the store, class of its options
 TYPES = {
     "file": ("glance_stream.stores.file", "FileStore", "FileOptions"),
-    "file_directories": ("glance_stream.stores.file_directories", "FileDirectoriesStore", "FileDirectoriesOptions"),
+    "file_directories": ("glance_stream.stores.file.directories", "FileDirectoriesStore", "FileDirectoriesOptions"),
     "glance_store": ("glance_stream.stores.glance_store", "GlanceStoreStore", "GlanceStoreOptions"),
     "http": ("glance_stream.stores.http", "HttpStore", "HttpOptions"),
     "memory": ("glance_stream.stores.memory", "MemoryStore", "MemoryOptions"),
@@ -42,7 +42,7 @@ def build(store_id: str, settings: StoreSettings, transfer: TransferConfig | Non
 
     Settings that are no `WrapperConfig` say nothing of wrappers. Raises InvalidRequest for an unknown type or a wrong option.
     """
-    from glance_stream.stores.wrapping import wrap  # not before a store is built: it imports every wrapper
+    from glance_stream.stores.wrappers.wrapping import wrap  # not before a store is built: it imports every wrapper
 
     wrappers = settings if isinstance(settings, WrapperConfig) else WrapperConfig()
     return wrap(_build(store_id, settings), wrappers, transfer or TransferConfig())

@@ -13,7 +13,7 @@ from subject import Subject
 
 from glance_stream.model import Location
 from glance_stream.stores.rbd import RbdOptions, RbdStore
-from glance_stream.stores.rbd_bindings import load
+from glance_stream.stores.rbd.bindings import load
 
 OF_THE_POOL = {"rbd_directory", "rbd_info", "rbd_trash", "rbd_children"}
 

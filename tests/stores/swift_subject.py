@@ -10,7 +10,7 @@ from subject import Subject
 from glance_stream.model import Location
 from glance_stream.retry import RetryPolicy
 from glance_stream.stores.swift import SwiftOptions, SwiftStore
-from glance_stream.stores.swift_names import SEGMENTS
+from glance_stream.stores.swift.names import SEGMENTS
 
 SEGMENT_SIZE = 40 << 10
 

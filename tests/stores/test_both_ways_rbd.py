@@ -60,7 +60,7 @@ def adapter(view: PoolView) -> GlanceStoreStore:
 DIE = """
 import asyncio, json, os, sys
 from glance_stream.stores.glance_store import GlanceStoreStore
-from glance_stream.stores.rbd_bindings import load
+from glance_stream.stores.rbd.bindings import load
 load("gs")  # where Ceph's bindings are the distribution's and the interpreter is not
 store = GlanceStoreStore("gs", "rbd", json.loads(sys.argv[1]))
 async def scenario():

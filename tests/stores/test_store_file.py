@@ -19,9 +19,9 @@ from subject import IMAGE, SLOT, Subject, content, drain_all, put, read_all, wri
 from glance_stream.chunker import LaneStopped, Ring
 from glance_stream.errors import Duplicate, StoreDenied, StoreError, StoreFull, StoreUnavailable
 from glance_stream.model import Location
-from glance_stream.stores import file_writer
 from glance_stream.stores.base import Writer
 from glance_stream.stores.file import FileStore
+from glance_stream.stores.file import writer as file_writer
 
 
 def subject_of(store: FileStore) -> Subject:

@@ -14,7 +14,7 @@ from subject import IMAGE, OTHER, Subject, content, drain_all, read_all
 from glance_stream.errors import Duplicate, InvalidRequest, StoreDenied, StoreError, StoreFull
 from glance_stream.model import Location
 from glance_stream.stores.file import FileStore
-from glance_stream.stores.file_directories import FileDirectoriesStore
+from glance_stream.stores.file.directories import FileDirectoriesStore
 
 
 @pytest.fixture

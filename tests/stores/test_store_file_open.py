@@ -15,8 +15,8 @@ from subject import IMAGE
 
 from glance_stream import threads
 from glance_stream.errors import StoreError
-from glance_stream.stores import file_writer
 from glance_stream.stores.file import FileStore
+from glance_stream.stores.file import writer as file_writer
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from glance_store_drivers import Wayward, file_store, files_below, install_waywa
 from subject import IMAGE, content, put, read_all
 
 from glance_stream.errors import Duplicate, NotFound, StoreDenied, StoreError, StoreFull, StoreTimeout, StoreUnavailable
-from glance_stream.stores.glance_store_errors import Mask, as_ours
-from glance_stream.stores.glance_store_places import PLACES
+from glance_stream.stores.glance_store.errors import Mask, as_ours
+from glance_stream.stores.glance_store.places import PLACES
 
 DIE = """
 import asyncio, os, sys

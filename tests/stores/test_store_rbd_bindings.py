@@ -11,8 +11,8 @@ import pytest
 from faults.loop import run
 
 from glance_stream.errors import StoreError
-from glance_stream.stores import rbd_bindings
 from glance_stream.stores.rbd import RbdOptions, RbdStore
+from glance_stream.stores.rbd import bindings as rbd_bindings
 
 PROBE = """
 import sys
@@ -20,7 +20,7 @@ path = list(sys.path)
 from glance_stream.stores.rbd import RbdOptions, RbdStore
 store = RbdStore("ceph", RbdOptions())
 assert not {"rados", "rbd"} & sys.modules.keys(), "loaded before they are needed"
-from glance_stream.stores.rbd_bindings import load
+from glance_stream.stores.rbd.bindings import load
 found = load("ceph")
 assert load("ceph") == found
 import rados, rbd
@@ -80,7 +80,7 @@ def test_a_store_without_bindings_is_built_and_owns_nothing(monkeypatch: pytest.
     def load(store_id: str) -> None:
         raise StoreError(store_id, "missing")
 
-    monkeypatch.setattr("glance_stream.stores.rbd_cluster.load", load)
+    monkeypatch.setattr("glance_stream.stores.rbd.cluster.load", load)
     store = RbdStore("ceph", RbdOptions())
     assert store.where == "pool images of the default cluster"
     assert not store.owns("rbd://fsid/images/id/snap")

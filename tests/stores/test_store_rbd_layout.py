@@ -17,7 +17,7 @@ from glance_stream.errors import InvalidRequest, NotFound, StoreError
 from glance_stream.model import Location
 from glance_stream.stores import build
 from glance_stream.stores.rbd import RbdStore
-from glance_stream.stores.rbd_sparse import BLOCK, data_runs
+from glance_stream.stores.rbd.sparse import BLOCK, data_runs
 
 MIB = 1 << 20
 

@@ -14,8 +14,8 @@ from subject import IMAGE, content, put, read_all, write_all
 
 from glance_stream.errors import Duplicate, ObjectBusy, StoreError
 from glance_stream.model import Location
-from glance_stream.stores import rbd as store_module
 from glance_stream.stores.rbd import RbdStore
+from glance_stream.stores.rbd import store as store_module
 
 DATA = content(50_000)
 TEMPORARY = f".{IMAGE}.0123456789abcdef.part"
@@ -84,7 +84,7 @@ def test_an_image_opened_in_mid_deletion_gets_its_snapshot_back(
     store: RbdStore, view: PoolView, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     location = run(put(store, IMAGE, DATA))
-    monkeypatch.setattr("glance_stream.stores.rbd_images.Images.await_unwatched", lambda *_, **__: None)
+    monkeypatch.setattr("glance_stream.stores.rbd.images.Images.await_unwatched", lambda *_, **__: None)
     with view.image(IMAGE):
         assert_refused(store, view, location, {"snap": True})
 

@@ -19,7 +19,7 @@ from glance_stream.errors import InvalidRequest, StoreError, StoreFull
 from glance_stream.model import Location
 from glance_stream.stores import build
 from glance_stream.stores.s3 import S3Options, S3Store
-from glance_stream.stores.s3_parts import LARGEST_OBJECT, LARGEST_PART, MIB, MOST_PARTS, SMALLEST_PART, Buffers, PartSizes
+from glance_stream.stores.s3.parts import LARGEST_OBJECT, LARGEST_PART, MIB, MOST_PARTS, SMALLEST_PART, Buffers, PartSizes
 
 SECRET = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 KEYS = {"access_key": "AKIAIOSFODNN7EXAMPLE", "secret_key": SECRET}

@@ -99,7 +99,7 @@ def test_a_server_that_does_not_know_expect_gets_the_body_all_the_same(
     proxy: FaultyProxy, swift_container: SwiftContainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first answer is the last one: the proxy keeps back the 100."""
-    monkeypatch.setattr("glance_stream.stores.swift_upload.EXPECT_SECONDS", 0.1)
+    monkeypatch.setattr("glance_stream.stores.swift.upload.EXPECT_SECONDS", 0.1)
     subject = behind(proxy, swift_container)
     proxy.plan(SEGMENT, Answer(201, {"ETag": "a" * 32}))
     fails(subject, StoreError, "not in the container as they were written")

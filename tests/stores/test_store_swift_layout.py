@@ -16,8 +16,8 @@ from swift_subject import SEGMENT_SIZE, segments, store_on
 from glance_stream.errors import InvalidRequest, StoreError
 from glance_stream.model import Location
 from glance_stream.stores.swift import SwiftOptions, SwiftStore
-from glance_stream.stores.swift_names import SEGMENTS, Group, segment_of
-from glance_stream.stores.swift_plan import Limits, Plan, limits_of
+from glance_stream.stores.swift.names import SEGMENTS, Group, segment_of
+from glance_stream.stores.swift.plan import Limits, Plan, limits_of
 
 DATA = content(2 * SEGMENT_SIZE + 5)
 NONCE = "0123456789abcdef"

@@ -19,12 +19,12 @@ from subject import IMAGE, SLOT, Drain, content, drain_all, put, read_all, write
 from glance_stream.chunker import Lane, LaneStopped, Ring, WriteLane
 from glance_stream.errors import SourceError, StoreError, StoreFull
 from glance_stream.model import Location
-from glance_stream.stores.bandwidth import SLOTS, PacedStore
 from glance_stream.stores.base import Store, Writer
 from glance_stream.stores.file import FileStore
 from glance_stream.stores.memory import MemoryStore
-from glance_stream.stores.token_bucket import SECOND, Bandwidth, TokenBucket, shared
-from glance_stream.stores.wrapper import StoreWrapper, WriterWrapper
+from glance_stream.stores.wrappers.bandwidth import SLOTS, PacedStore
+from glance_stream.stores.wrappers.token_bucket import SECOND, Bandwidth, TokenBucket, shared
+from glance_stream.stores.wrappers.wrapper import StoreWrapper, WriterWrapper
 
 RATE = 1 << 20
 

@@ -10,15 +10,16 @@ from faults.loop import run
 from glance_stream.config import ByteSize, Config, StoreConfig, TransferConfig, load
 from glance_stream.errors import InvalidRequest
 from glance_stream.importing.site import Site
-from glance_stream.stores import Stores, build, wrapping
-from glance_stream.stores.bandwidth import PacedStore
+from glance_stream.stores import Stores, build
 from glance_stream.stores.base import Store
 from glance_stream.stores.file import FileStore
 from glance_stream.stores.memory import MemoryStore
-from glance_stream.stores.retrying import RetryingStore
-from glance_stream.stores.time_limits import TimeLimitedStore, TimeLimits
-from glance_stream.stores.token_bucket import shared
-from glance_stream.stores.wrapper import StoreWrapper
+from glance_stream.stores.wrappers import wrapping
+from glance_stream.stores.wrappers.bandwidth import PacedStore
+from glance_stream.stores.wrappers.retrying import RetryingStore
+from glance_stream.stores.wrappers.time_limits import TimeLimitedStore, TimeLimits
+from glance_stream.stores.wrappers.token_bucket import shared
+from glance_stream.stores.wrappers.wrapper import StoreWrapper
 
 MIB = ByteSize(1 << 20)
 

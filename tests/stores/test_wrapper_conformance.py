@@ -17,14 +17,14 @@ from glance_stream.errors import SourceError
 from glance_stream.model import Location
 from glance_stream.retry import RetryPolicy
 from glance_stream.sources.base import Source
-from glance_stream.stores.bandwidth import PacedStore
 from glance_stream.stores.base import Store, Writer
 from glance_stream.stores.file import FileStore
 from glance_stream.stores.memory import MemoryStore
-from glance_stream.stores.retrying import RetryingStore
-from glance_stream.stores.time_limits import TimeLimitedStore, TimeLimits
-from glance_stream.stores.token_bucket import Bandwidth
-from glance_stream.stores.wrapper import SourceWrapper, StoreWrapper, WriterWrapper
+from glance_stream.stores.wrappers.bandwidth import PacedStore
+from glance_stream.stores.wrappers.retrying import RetryingStore
+from glance_stream.stores.wrappers.time_limits import TimeLimitedStore, TimeLimits
+from glance_stream.stores.wrappers.token_bucket import Bandwidth
+from glance_stream.stores.wrappers.wrapper import SourceWrapper, StoreWrapper, WriterWrapper
 
 GIB = 1 << 30
 IMMEDIATELY = RetryPolicy(base=0)  # what fails on purpose is asked again at once

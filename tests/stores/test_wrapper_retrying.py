@@ -21,8 +21,8 @@ from glance_stream.sources.base import Source, SourceInfo
 from glance_stream.stores.base import ObjectStat, Store, Stray, Writer
 from glance_stream.stores.file import FileStore
 from glance_stream.stores.memory import MemoryStore
-from glance_stream.stores.retrying import RetryingStore
-from glance_stream.stores.wrapper import SourceWrapper, StoreWrapper, WriterWrapper
+from glance_stream.stores.wrappers.retrying import RetryingStore
+from glance_stream.stores.wrappers.wrapper import SourceWrapper, StoreWrapper, WriterWrapper
 
 AT_ONCE = RetryPolicy(tries=4, base=0)
 

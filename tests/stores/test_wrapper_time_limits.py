@@ -23,9 +23,9 @@ from glance_stream.sources.base import Source, SourceInfo
 from glance_stream.stores.base import Store, Writer
 from glance_stream.stores.file import FileStore
 from glance_stream.stores.memory import MemoryStore
-from glance_stream.stores.retrying import RetryingStore
-from glance_stream.stores.time_limits import TimeLimitedStore, TimeLimits
-from glance_stream.stores.wrapper import SourceWrapper, StoreWrapper
+from glance_stream.stores.wrappers.retrying import RetryingStore
+from glance_stream.stores.wrappers.time_limits import TimeLimitedStore, TimeLimits
+from glance_stream.stores.wrappers.wrapper import SourceWrapper, StoreWrapper
 
 SHORT = 0.25
 LIMITS = TimeLimits(open=SHORT, call=SHORT, progress=SHORT)

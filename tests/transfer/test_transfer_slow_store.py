@@ -20,14 +20,14 @@ from glance_stream.chunker import Lane, Ring
 from glance_stream.errors import ImportFailed, StoreTimeout
 from glance_stream.retry import RetryPolicy
 from glance_stream.sources.path import PathSource
-from glance_stream.stores.bandwidth import PacedStore
 from glance_stream.stores.base import Store, Writer
 from glance_stream.stores.file import FileStore
 from glance_stream.stores.memory import MemoryStore
-from glance_stream.stores.retrying import RetryingStore
-from glance_stream.stores.time_limits import TimeLimitedStore, TimeLimits
-from glance_stream.stores.token_bucket import SECOND, Bandwidth
-from glance_stream.stores.wrapper import StoreWrapper, WriterWrapper
+from glance_stream.stores.wrappers.bandwidth import PacedStore
+from glance_stream.stores.wrappers.retrying import RetryingStore
+from glance_stream.stores.wrappers.time_limits import TimeLimitedStore, TimeLimits
+from glance_stream.stores.wrappers.token_bucket import SECOND, Bandwidth
+from glance_stream.stores.wrappers.wrapper import StoreWrapper, WriterWrapper
 from glance_stream.transfer import Limits, Transferred, TransferRequest, transfer
 
 BEST_EFFORT = pytest.mark.parametrize("best_effort", [False, True])

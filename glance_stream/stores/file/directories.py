@@ -1,0 +1,201 @@
+"""Images as files in several directories, as glance_store's ``filesystem_store_datadirs`` has them.
+
+A new image goes into the directory of the highest priority that has room for it, of equal ones into that with the most; reading and
+deleting go where the image is. The directories are usually disks, and one that is missing makes the store unavailable for
+writing: whether the image is there already could not be told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+
+import msgspec
+
+from glance_stream.chunker import Lane, Ring
+from glance_stream.errors import Duplicate, InvalidRequest, StoreError, StoreFull, StoreReadOnly
+from glance_stream.model import Location
+from glance_stream.sources.base import Source
+from glance_stream.stores.base import ObjectStat, Store, Stray, Traits, Writer, require_safe_name
+from glance_stream.stores.file.store import FileStore
+from glance_stream.stores.file.writer import TEMPORARY_NAME, FileWriter, temporary_name
+
+TRACE = "file:"  # and the temporary file's name: in which directory it is, is not known before the opening
+
+
+class FileDirectoriesOptions(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """Options of a ``type = "file_directories"`` store. ``directories``: absolute path -> priority, the highest first.
+
+    ``file_perm`` and ``thin``: as of a file store.
+    """
+
+    directories: dict[str, int]
+    file_perm: int | str | None = None
+    thin: bool = False
+
+
+class FileDirectoriesStore(Store):
+    """Several file stores under one name. Memory: none of its own."""
+
+    type = "file_directories"
+
+    def __init__(
+        self,
+        store_id: str,
+        directories: Mapping[str, int],
+        *,
+        read_only: bool = False,
+        file_perm: int | str | None = None,
+        thin: bool = False,
+    ) -> None:
+        """Raises InvalidRequest."""
+        if not directories or not all(os.path.isabs(path) for path in directories):
+            raise InvalidRequest(f"store {store_id!r}: directories must be absolute paths with priorities, one at least")
+        self.store_id = store_id
+        self.traits = Traits(read_only=read_only, thin=True)
+        self._priority = {
+            FileStore(store_id, path, read_only=read_only, file_perm=file_perm, thin=thin): priority
+            for path, priority in directories.items()
+        }
+
+    @classmethod
+    def from_options(cls, store_id: str, options: FileDirectoriesOptions, *, read_only: bool = False) -> FileDirectoriesStore:
+        return cls(store_id, options.directories, read_only=read_only, file_perm=options.file_perm, thin=options.thin)
+
+    @property
+    def directories(self) -> list[FileStore]:
+        """By priority, the highest first."""
+        return sorted(self._priority, key=lambda one: -self._priority[one])
+
+    @property
+    def where(self) -> str:
+        return ", ".join(one.where for one in self.directories)
+
+    async def open(self) -> None:
+        for one in self._priority:
+            await one.open()
+
+    async def free_space(self) -> int:
+        """Of the roomiest directory: an image does not spread over several."""
+        return max(await asyncio.gather(*(one.free_space() for one in self._priority)))
+
+    def writer(self, image_id: str) -> Writer:
+        if self.traits.read_only:
+            raise StoreReadOnly(self.store_id, "the store is read-only")
+        require_safe_name(image_id)
+        return _Writer(self, image_id)
+
+    async def choose(self, size_hint: int | None, thin: bool) -> FileStore:
+        """Where a new image goes; all directories are there afterwards. Raises StoreFull, StoreError.
+
+        A thin image may fit where its size does not, so where nothing has room for all of it the roomiest is taken.
+        """
+        for one in self._priority:
+            await one.make()
+        free = {one: await one.free_space() for one in self._priority}
+        enough = [one for one in free if free[one] >= max(size_hint or 0, 1)]
+        if not enough and not thin:
+            raise StoreFull(
+                self.store_id, f"the image has {size_hint or 'an unknown number of'} bytes, free are {max(free.values())}"
+            )
+        return max(enough or free, key=lambda one: (self._priority[one] if enough else 0, free[one]))
+
+    def open_reader(self, location: Location) -> Source:
+        return self._owner(location).open_reader(location)
+
+    async def stat(self, location: Location) -> ObjectStat:
+        return await self._owner(location).stat(location)
+
+    async def delete(self, location: Location) -> None:
+        await self._owner(location).delete(location)
+
+    async def discard(self, trace: str) -> None:
+        name = trace.removeprefix(TRACE)
+        if not trace.startswith(TRACE) or not TEMPORARY_NAME.fullmatch(name):
+            raise StoreError(self.store_id, f"not a temporary file of this store: {trace}")
+        for one in self._priority:
+            await one.discard(f"file://{one.path / name}")
+
+    async def strays(self) -> list[Stray]:
+        found = [stray for one in self._priority for stray in await one.strays()]
+        return [replace(stray, trace=f"{TRACE}{os.path.basename(stray.trace)}") for stray in found]
+
+    async def find(self, image_id: str) -> Location | None:
+        """Raises StoreError where one of the directories can't tell, and no other has it."""
+        answers = await asyncio.gather(*(one.find(image_id) for one in self.directories), return_exceptions=True)
+        found = [answer for answer in answers if isinstance(answer, Location)]
+        failed = [answer for answer in answers if isinstance(answer, BaseException)]
+        if not found and failed:
+            raise failed[0]
+        return found[0] if found else None
+
+    def owns(self, url: str) -> bool:
+        return any(one.owns(url) for one in self._priority)
+
+    def _owner(self, location: Location) -> FileStore:
+        for one in self._priority:
+            if one.owns(location.url):
+                return one
+        raise StoreError(self.store_id, f"{location.url} is not in {self.where}")
+
+
+class _Writer(Writer):
+    """A file writer as soon as its directory is known. Its temporary name is known from the beginning."""
+
+    def __init__(self, store: FileDirectoriesStore, image_id: str) -> None:
+        self._store = store
+        self._image_id = image_id
+        self._name = temporary_name(image_id)
+        self.trace = f"{TRACE}{self._name}"
+        self._inner: FileWriter | None = None
+        self._begun = self._ended = False
+
+    async def open(self, size_hint: int | None, *, thin: bool = False) -> None:
+        if self._begun or self._ended:
+            raise StoreError(self._store.store_id, "a writer is opened once")
+        self._begun = True
+        directory = await self._store.choose(size_hint, thin)
+        await self._require_new()
+        if self._ended:  # aborted meanwhile
+            raise StoreError(self._store.store_id, "the writer has ended")
+        self._inner = directory.writer(self._image_id, self._name)
+        await self._inner.open(size_hint, thin=thin)
+
+    async def _require_new(self) -> None:
+        found = await self._store.find(self._image_id)
+        if found is not None:
+            raise Duplicate(self._store.store_id, f"{found.url} is there already")
+
+    def attach(self, ring: Ring) -> Lane:
+        return self._opened.attach(ring)
+
+    def drain(self, lane: Lane) -> None:
+        self._opened.drain(lane)
+
+    def write(self, view: memoryview) -> None:
+        self._opened.write(view)
+
+    async def flush(self, size: int) -> None:
+        await self._opened.flush(size)
+
+    async def commit(self, size: int, digests: Mapping[str, str]) -> Location:
+        """Between the look into the other directories and the link, the image's lock keeps others of ours out."""
+        inner = self._opened
+        try:
+            await self._require_new()
+            return await inner.commit(size, digests)
+        finally:
+            inner.end()
+
+    async def abort(self) -> None:
+        self._ended = True
+        if self._inner is not None:
+            await self._inner.abort()
+
+    @property
+    def _opened(self) -> FileWriter:
+        if self._inner is None:
+            raise StoreError(self._store.store_id, "the writer has ended" if self._ended else "the writer is not open")
+        return self._inner

@@ -1,0 +1,187 @@
+"""Writing one image of a file store.
+
+Under a temporary name in the store's directory, made durable, linked to its final name and the directory made durable: a crash
+never leaves a partial image under an image's name. The order is containerd's (``plugins/content/local/writer.go``); ``link``
+instead of ``rename`` because it refuses to replace.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import secrets
+import threading
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from glance_stream import threads
+from glance_stream.chunker import Lane, Ring, WriteLane
+from glance_stream.errors import Duplicate, StoreError, StoreUnavailable
+from glance_stream.model import Location
+from glance_stream.stores.base import Writer
+from glance_stream.stores.file.system import (
+    NOT_CREATED,
+    is_same_file,
+    mapped,
+    remove_if_there,
+    rename_no_replace,
+    sync_directory,
+)
+
+TEMPORARY_NAME = re.compile(r"\.(?P<image_id>[A-Za-z0-9_][A-Za-z0-9_.-]*)\.[0-9a-f]{16}\.part")
+
+NO_HARD_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+
+Prepare = Callable[[int | None, bool], Awaitable[None]]  # with size hint and thin: the store's part of the opening
+
+
+def temporary_name(image_id: str) -> str:
+    """A new one for the image's file until it is complete."""
+    return f".{image_id}.{secrets.token_hex(8)}.part"
+
+
+class FileWriter(Writer):
+    """One file on its way. The lane writes natively to the descriptor; nobody closes it while a write may be under way."""
+
+    def __init__(
+        self, store_id: str, final: Path, mode: int | None, prepare: Prepare, *, thin: bool = False, name: str | None = None
+    ) -> None:
+        """``prepare(size_hint, thin)``: the store's part of the opening. thin: always. name: the temporary one, if it is given."""
+        self._store_id = store_id
+        self._prepare = prepare
+        self._final = final
+        self._thin = thin
+        self._mode = mode
+        self._temporary = final.with_name(name or temporary_name(final.name))
+        self.trace = f"file://{self._temporary}"
+        self._position = 0
+        self._lock = threading.Lock()
+        self._users = 0  # threads inside a system call on the descriptor
+        self._naming = threading.Lock()  # held by the thread that creates or removes: a removal waits for a creation under way
+        self._created = False  # or it may be
+        self._begun = self._ended = False
+        self._flushed: int | None = None
+        self._linked = False
+        self._fd: int | None = None
+
+    async def open(self, size_hint: int | None, *, thin: bool = False) -> None:
+        if self._begun or self._ended:
+            raise StoreError(self._store_id, "a writer is opened once")
+        self._begun, self._thin = True, thin or self._thin
+        await self._prepare(size_hint, self._thin)
+        await threads.call(self._create)
+
+    def _create(self) -> None:
+        with self._naming, mapped(self._store_id):
+            if self._ended:
+                raise StoreError(self._store_id, "the writer has ended")
+            if os.path.lexists(self._final):
+                raise Duplicate(self._store_id, f"{self._final} is there already")
+            mode = 0o666 if self._mode is None else self._mode & 0o600  # until it is complete nobody else may read it
+            self._created = True
+            try:
+                fd = os.open(self._temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+            except OSError as error:
+                self._created = error.errno not in NOT_CREATED
+                raise
+            with self._lock:
+                self._fd = fd
+                self._close_unused()  # aborted meanwhile: the abort waits to remove the file
+
+    def attach(self, ring: Ring) -> Lane:
+        with self._descriptor() as fd:
+            return WriteLane(ring, fd, thin=self._thin)
+
+    def drain(self, lane: Lane) -> None:
+        assert isinstance(lane, WriteLane)
+        with self._descriptor():
+            self._flushed = None
+            lane.run()
+
+    def write(self, view: memoryview) -> None:
+        with self._descriptor() as fd, view.cast("B") as left:
+            self._flushed = None
+            done = 0
+            while done < len(left):
+                done += os.pwrite(fd, left[done:], self._position + done)
+        self._position += done
+
+    async def flush(self, size: int) -> None:
+        await threads.call(self._flush, size)
+
+    def _flush(self, size: int) -> None:
+        with self._descriptor() as fd:
+            if self._mode is not None:
+                os.fchmod(fd, self._mode)
+            os.fsync(fd)
+            held = os.fstat(fd).st_size
+        if held != size:
+            raise StoreUnavailable(self._store_id, f"{self._temporary} holds {held} bytes, not {size}")
+        self._flushed = size
+
+    async def commit(self, size: int, digests: Mapping[str, str]) -> Location:
+        with self._descriptor():
+            pass  # a writer that has ended can't commit
+        try:
+            if size != self._flushed:
+                raise StoreError(self._store_id, f"commit of {size} bytes, {self._flushed} were flushed")
+            await threads.call(self._publish)
+        finally:
+            self.end()
+        return Location(f"file://{self._final}", self._store_id)
+
+    def _publish(self) -> None:
+        with mapped(self._store_id):
+            try:
+                os.link(self._temporary, self._final)
+            except OSError as error:
+                if error.errno in NO_HARD_LINKS:
+                    rename_no_replace(self._temporary, self._final)
+                elif error.errno != errno.EEXIST or not is_same_file(self._temporary, self._final):
+                    raise  # the same file: NFS repeated our own link because the first answer was lost
+            self._linked = True
+            remove_if_there(self._temporary)
+            sync_directory(self._final.parent)
+        self._linked = False  # committed: no longer this writer's to remove
+
+    async def abort(self) -> None:
+        self.end()
+        with mapped(self._store_id):
+            await threads.call(self._remove)
+
+    def _remove(self) -> None:
+        with self._naming:
+            if self._created:
+                remove_if_there(self._temporary)
+            if self._linked:  # commit failed after the link: an image that may not survive a crash is not committed
+                remove_if_there(self._final)
+                self._linked = False
+
+    @contextmanager
+    def _descriptor(self) -> Iterator[int]:
+        """The descriptor, kept open while it is in use: a number closed and reused would send a write into another file."""
+        with self._lock:
+            if self._fd is None or self._ended:
+                raise StoreError(self._store_id, "the writer has ended" if self._ended else "the writer is not open")
+            self._users += 1
+            fd = self._fd
+        try:
+            with mapped(self._store_id):
+                yield fd
+        finally:
+            with self._lock:
+                self._users -= 1
+                self._close_unused()
+
+    def end(self) -> None:
+        """No new use of the descriptor; it is closed now or by its last user."""
+        with self._lock:
+            self._ended = True
+            self._close_unused()
+
+    def _close_unused(self) -> None:
+        if self._ended and not self._users and self._fd is not None:
+            os.close(self._fd)
+            self._fd = None

@@ -1,0 +1,110 @@
+"""PUTs of whole objects and of parts, each repeated until it is answered, refused for good, or out of patience."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Mapping
+from urllib.parse import quote
+
+from glance_stream.decode.crc32 import crc32
+from glance_stream.errors import StoreError, StoreTimeout, StoreUnavailable
+from glance_stream.sources.http_address import parse
+from glance_stream.sources.http_limits import HttpLimits
+from glance_stream.sources.http_wire import Broken
+from glance_stream.stores.s3.client import WRITER, Bucket, SentPart
+from glance_stream.stores.s3.errors import code_in, refusal
+from glance_stream.stores.s3.wire import Lines, Reply
+
+# Of one PUT with all its repetitions. Below the default of `store_timeout`, so that it is this store which says what is wrong.
+PATIENCE_SECONDS = 240.0
+
+
+def _crc32(body: memoryview) -> bytes:
+    return crc32(body).to_bytes(4, "big")
+
+
+def _md5(body: memoryview) -> bytes:
+    return hashlib.md5(body, usedforsecurity=False).digest()
+
+
+# option `checksum` -> what S3 calls it in a multipart upload, the header, the function
+CHECKSUMS: dict[str, tuple[str | None, str, Callable[[memoryview], bytes]]] = {
+    "crc32": ("CRC32", "x-amz-checksum-crc32", _crc32),
+    "md5": (None, "Content-MD5", _md5),
+}
+
+
+class Sender:
+    """The PUTs of one writer, any number of them at once. Making it may block: credentials are looked up."""
+
+    def __init__(self, store_id: str, bucket: Bucket, key: str, checksum: str, limits: HttpLimits, ca: str | None) -> None:
+        self._store_id = store_id
+        self._bucket = bucket
+        self._key = key
+        self._url = bucket.url(key)
+        self._checksum = CHECKSUMS.get(checksum)
+        self._limits = limits
+        self._stopped = threading.Event()
+        try:
+            self._lines = Lines(parse(self._url), limits, ca)
+        except OSError as error:
+            raise StoreError(store_id, f"the CA bundle can't be used: {error.strerror or type(error).__name__}") from error
+
+    @property
+    def algorithm(self) -> str | None:
+        """S3's name of the checksum that each part has, if it has one that the completion must repeat."""
+        return self._checksum[0] if self._checksum else None
+
+    def put_object(self, writer: str, body: memoryview) -> None:
+        """Raises Duplicate where the server can tell, StoreError."""
+        more = {f"x-amz-meta-{WRITER}": writer, "If-None-Match": "*"}
+        self._put(f"writing {self._key}", self._url, {**self._sum(body), **more}, body)
+
+    def put_part(self, upload_id: str, number: int, body: memoryview) -> SentPart:
+        what = f"writing part {number} of {self._key}"
+        url = f"{self._url}?partNumber={number}&uploadId={quote(upload_id, safe='')}"
+        headers = self._sum(body)
+        etag = self._put(what, url, headers, body).answer.etag
+        if not etag:
+            raise StoreError(self._store_id, f"{what}: the server's answer has no ETag")
+        return SentPart(number, etag, next(iter(headers.values())) if self.algorithm else None)
+
+    def _sum(self, body: memoryview) -> dict[str, str]:
+        if self._checksum is None:
+            return {}
+        _, header, function = self._checksum
+        return {header: base64.b64encode(function(body)).decode()}
+
+    def _put(self, what: str, url: str, headers: Mapping[str, str], body: memoryview) -> Reply:
+        target = parse(url).target
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        tries = 0
+        while not self._stopped.is_set():
+            tries += 1
+            try:
+                with self._lines.line() as line:
+                    reply = line.put(target, self._bucket.signed("PUT", url, headers), body)
+            except Broken as broken:
+                kind = StoreTimeout if broken.timed_out else StoreUnavailable
+                error: StoreError = kind(self._store_id, f"{what}: {broken}")
+            else:
+                if reply.answer.status == 200:
+                    return reply
+                error = refusal(self._store_id, what, reply.answer.status, code_in(reply.body), reply.answer.retry_after)
+            delay = self._limits.delay(tries, error.retry_after)
+            if not error.retryable or tries >= self._limits.tries or time.monotonic() + delay > deadline:
+                raise error
+            self._stopped.wait(delay)
+        raise StoreError(self._store_id, "the writer has ended")
+
+    def stop(self) -> None:
+        """From any thread: what is under way fails at once, and whatever comes later."""
+        self._stopped.set()
+        self._lines.cut()
+
+    def close(self) -> None:
+        """Once nothing is under way."""
+        self._lines.close()

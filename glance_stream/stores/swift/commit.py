@@ -1,0 +1,107 @@
+"""The manifest of an image in a Swift container: putting it is the commit.
+
+Swift refuses to replace an object (``If-None-Match: *``) and verifies the segments; radosgw replaces whatever is there, verifies
+sizes only and does not give a manifest back. So it is looked before and after, and the manifest bears the writer's mark.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import threading
+from collections.abc import Sequence
+
+from glance_stream.errors import Duplicate, StoreError, StoreTimeout, StoreUnavailable
+from glance_stream.retry import RetryPolicy
+from glance_stream.stores.swift.client import Session, SwiftClient
+from glance_stream.stores.swift.connection import Reply
+from glance_stream.stores.swift.names import Group
+
+MARK = "x-object-meta-glance-stream"  # the writer's nonce
+
+
+class Undecided(StoreError):
+    """Whether an image is made of some segments can't be told: they stay."""
+
+
+class Commit:
+    """Puts the manifest. ``segments``: size and ETag of each."""
+
+    def __init__(self, client: SwiftClient, group: Group, segments: Sequence[tuple[int, str]]) -> None:
+        self._client = client
+        self._group = group
+        self._segments = segments
+        self._image = f"{client.container}/{group.image_id}"
+
+    def run(self, policy: RetryPolicy, stopped: threading.Event) -> None:
+        """Raises Duplicate, StoreError."""
+        with self._client.session() as session:
+            for step in (self._look_before, self._put, self._look_after):
+                policy.run(functools.partial(step, session), stopped)
+
+    def _look_before(self, session: Session) -> None:
+        if session.head(self._group.image_id) is not None:
+            raise Duplicate(self._client.store_id, f"{self._image} is there already")
+
+    def _put(self, session: Session) -> None:
+        headers = {"If-None-Match": "*", "Content-Type": "application/octet-stream", MARK: self._group.nonce}
+        try:
+            reply = session.put_manifest(self._group.image_id, self._manifest(), headers)
+        except (StoreUnavailable, StoreTimeout):
+            if not is_committed(self._client, session, self._group):  # it may have been stored all the same
+                raise
+        else:
+            self._check(session, reply)
+
+    def _manifest(self) -> bytes:
+        return json.dumps(
+            [
+                {"path": f"/{self._client.container}/{self._group.segment(number)}", "size_bytes": size, "etag": etag}
+                for number, (size, etag) in enumerate(self._segments, 1)
+            ]
+        ).encode()
+
+    def _check(self, session: Session, reply: Reply) -> None:
+        store_id = self._client.store_id
+        if reply.status == 201:
+            return
+        if reply.status in (409, 412):
+            if not is_committed(self._client, session, self._group):  # else the answer to an earlier try was lost
+                raise Duplicate(store_id, f"{self._image} is there already")
+        elif reply.status == 400:
+            raise StoreError(store_id, f"{self._image}: its segments are not in the container as they were written")
+        elif reply.status == 404:
+            raise StoreError(store_id, f"{self._image}: its segments are gone, or their container")
+        else:
+            raise self._client.refusal(reply, f"storing {self._image}")
+
+    def _look_after(self, session: Session) -> None:
+        found = session.head(self._group.image_id)
+        if found is None:
+            raise StoreUnavailable(self._client.store_id, f"{self._image} was stored, and is not there")
+        if not is_manifest_of(self._client, session, found, self._group):
+            raise Duplicate(self._client.store_id, f"{self._image} was stored by another at the same time")
+        size = sum(size for size, _ in self._segments)
+        if found.length != size:
+            session.delete(self._group.image_id)
+            raise StoreError(self._client.store_id, f"{self._image} was stored with {found.length} bytes, not {size}")
+
+
+def is_committed(client: SwiftClient, session: Session, group: Group) -> bool:
+    """Whether the image is made of these segments. Raises Undecided."""
+    found = session.head(group.image_id)
+    return found is not None and is_manifest_of(client, session, found, group)
+
+
+def is_manifest_of(client: SwiftClient, session: Session, found: Reply, group: Group) -> bool:
+    if found.headers.get("x-static-large-object", "").lower() != "true":
+        return False
+    mark = found.headers.get(MARK)
+    if mark == group.nonce:
+        return True
+    names = session.manifest(group.image_id)  # the mark is lost when somebody sets other metadata
+    if names is None:
+        if mark is None:
+            raise Undecided(client.store_id, f"can't tell what {client.container}/{group.image_id} is made of")
+        return False
+    return any(name.startswith(f"{client.container}/{group.prefix}") for name in names)
