@@ -10,7 +10,17 @@ import struct
 from collections.abc import Sequence
 
 from glance_stream.decode.intake import Intake
-from glance_stream.decode.zip_records import ABSENT_16, ABSENT_32, CENTRAL, END, Member, Sizes, widen, zip64_extra
+from glance_stream.decode.zip_records import (
+    ABSENT_16,
+    ABSENT_32,
+    CENTRAL,
+    END,
+    UNDECODABLE,
+    Member,
+    Sizes,
+    widen,
+    zip64_extra,
+)
 from glance_stream.errors import DecodeError
 
 _END_64 = b"PK\x06\x06"
@@ -43,7 +53,7 @@ def _check_entry(intake: Intake, member: Member, actual: Sizes) -> None:
     if intake.peek(4) != CENTRAL:
         raise DecodeError("the zip archive is truncated or its central directory is damaged")
     fields = _CENTRAL.unpack(intake.exactly(_CENTRAL.size))
-    _, made_by, _, _, method, _, _, crc, packed, size, name_length, extra_length, comment_length, disk, _, mode, offset = fields
+    _, made_by, _, flags, method, _, _, crc, packed, size, name_length, extra_length, comment_length, disk, _, mode, offset = fields
     name = intake.exactly(name_length)
     extra = zip64_extra(intake.exactly(extra_length))
     intake.exactly(comment_length)
@@ -52,6 +62,8 @@ def _check_entry(intake: Intake, member: Member, actual: Sizes) -> None:
         raise DecodeError("the zip archive is split over several disks")
     if (offset, name, method, Sizes(crc, packed, size)) != (member.offset, member.name, member.method, actual):
         raise DecodeError("the zip archive's central directory doesn't agree with the member it describes")
+    if flags & UNDECODABLE:
+        raise DecodeError("the zip archive's central directory says encrypted or patched, and the member's own header doesn't")
     if made_by >> 8 == _UNIX and mode >> 16 & _KIND == _LINK:
         raise DecodeError("the zip archive's member is a symbolic link")
 

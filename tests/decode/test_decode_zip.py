@@ -209,6 +209,16 @@ def test_two_descriptions_that_differ(record: str, offset: int, zip64: bool) -> 
         decode("zip", bytes(blob))
 
 
+@pytest.mark.parametrize("flag", [0x0001, 0x0020, 0x0040, 0x2000])
+def test_a_directory_that_says_encrypted_or_patched(flag: int) -> None:
+    """zipfile goes by the directory and refuses; the member's own header is all that a stream shows at first."""
+    blob = bytearray(zip_of({"d": DATA}))
+    at = blob.rindex(b"PK\x01\x02") + 8
+    blob[at : at + 2] = struct.pack("<H", struct.unpack_from("<H", blob, at)[0] | flag)
+    with pytest.raises(DecodeError, match="encrypted or patched"):
+        decode("zip", bytes(blob))
+
+
 @pytest.mark.parametrize("offset", [4, 16, 20, 24, 32, 40, 48, 56, 60, 64, 72])
 def test_zip64_end_record_and_locator(offset: int) -> None:
     """Made by the tool: it writes these when it can't seek."""
