@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import sys
 from pathlib import Path
 
@@ -33,8 +34,14 @@ def main(name: str, seconds: int, *again: str) -> None:
         (corpus / f"seed-{number}").write_bytes(seed)
 
     def mutate(data: bytes, most: int, seed: int) -> bytes:
+        chance = random.Random(seed)
+        kind = chance.randrange(16)
+        if kind == 0:
+            return (data.rstrip(b"\0") + bytes(chance.randrange(14)))[:most]  # padding, which may be refused by its length
+        if kind == 1:
+            return (data + chance.choice(seeds(name)))[:most]
         mutated: bytes = atheris.Mutate(data, most)
-        return repaired(name, mutated)[:most] if seed % 2 else mutated
+        return repaired(name, mutated)[:most] if kind % 2 else mutated
 
     options = [f"-max_total_time={seconds}", f"-max_len={LONGEST}", f"-timeout={SECONDS_PER_INPUT}", "-rss_limit_mb=1024"]
     options += [f"-artifact_prefix={found}/", "-print_final_stats=1", "-verbosity=0"]

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 pytestmark = pytest.mark.timeout(120)
-MUTATIONS = ("flip", "set", "delete", "insert", "repeat", "cut", "splice")
+MUTATIONS = ("flip", "set", "delete", "insert", "repeat", "cut", "pad", "splice")
 
 
 @pytest.mark.parametrize("name", SEEDS)
@@ -47,6 +47,8 @@ def _mutated(name: str, blob: bytes, choices: st.DataObject) -> bytes:
             return blob[:until] + blob[at:until] * choices.draw(st.sampled_from([1, 2, 100]), label="times") + blob[until:]
         case "cut":
             return blob[:at]
+        case "pad":
+            return blob.rstrip(b"\0") + bytes(choices.draw(st.integers(0, 13), label="zeros"))
         case _:
             other = choices.draw(st.sampled_from(seeds(name)), label="other")
             return blob[:at] + other[choices.draw(st.integers(0, len(other)), label="from") :]
