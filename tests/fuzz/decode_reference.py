@@ -28,8 +28,9 @@ LZMA_CONCATENATED, LZMA_MEMLIMIT_ERROR, LZMA_BUF_ERROR = 0x08, 6, 10  # lzma/con
 REFUSALS = {
     # gzip: flags that must be zero, a header's CRC and names without an end are never looked at by Python.
     "gzip": r"reserved flags|header's checksum|name or comment doesn't end|garbage after the last member",
-    # python-zstandard brings a libzstd of its own, and a newer one finds more damage in a frame without a checksum.
-    "zstd": r"window of|garbage after|Data corruption detected",
+    # python-zstandard brings a libzstd of its own, and a newer one finds more damage in a frame without a checksum. A block that
+    # decodes to more than the window (RFC 8878, 3.1.1.2.4) is noticed only in a stream, by the tool too.
+    "zstd": r"window of|garbage after|Data corruption detected|Destination buffer is too small",
     "xz": r"needs more than",
     # What follows a whole stream is left unread by Python's bz2, whatever it is.
     "bz2": r"corrupt: |truncated",
