@@ -13,6 +13,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 sys.path.append(str(Path(__file__).parent / "servers"))
 pytest_plugins = ["server_fixtures"]
+pytest.register_assert_rewrite("faults")  # here, because whoever imports it first decides
 # Set where everything that tests need has been installed (.ci/run): a test that can't run is then a failure.
 NO_SKIPS = "GLANCE_STREAM_NO_SKIPS"
 

@@ -8,4 +8,4 @@ from pathlib import Path
 import pytest
 
 sys.path.append(str(Path(__file__).parents[1]))
-pytest.register_assert_rewrite("conformance", "conformance_traces", "subject", "faults")
+pytest.register_assert_rewrite("conformance", "conformance_traces", "subject")

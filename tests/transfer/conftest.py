@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 sys.path.append(str(Path(__file__).parents[1]))
-pytest.register_assert_rewrite("stage", "faults")
+pytest.register_assert_rewrite("stage")
 
 from faults.loop import LOOPS, run  # noqa: E402
 from stage import Stage  # noqa: E402
