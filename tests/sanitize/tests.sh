@@ -3,4 +3,4 @@
 set -eu
 cd "$(dirname "$0")/../.."
 exec tests/sanitize/run.sh "$1" "$2" -X dev -m pytest -p sanitized_core -p no:cacheprovider --basetemp="build/sanitize/$2/tmp" \
-    -q -k "not twin" tests/core tests/fuzz/test_fuzz_core.py
+    --capture=sys -q -k "not twin" tests/core tests/fuzz/test_fuzz_core.py
