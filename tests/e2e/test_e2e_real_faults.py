@@ -37,7 +37,7 @@ def directory(tmp_path: Path) -> Iterator[Path]:
     if done.returncode:
         pytest.skip(f"can't mount a file system ({done.stderr.decode().strip()}): run as root")
     yield path / "images"
-    subprocess.run(["umount", path], check=True)
+    subprocess.run(["umount", "--lazy", path], check=True)  # a tool that a failed test has left may still be in it
 
 
 @pytest.fixture
