@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
-from glance_stream.config import TransferConfig, WrapperConfig, store_from_url
+from glance_stream.config import ByteSize, TransferConfig, WrapperConfig, parse_size, store_from_url
 from glance_stream.errors import InvalidRequest
 from glance_stream.stores.base import Store
+
+S = TypeVar("S", bound=msgspec.Struct)
 
 # type in the configuration -> module, class of the store, class of its options
 TYPES = {
@@ -54,7 +56,7 @@ def _build(store_id: str, settings: StoreSettings) -> Store:
     module_name, store_class, options_class = TYPES[settings.type]
     module = importlib.import_module(module_name)
     try:
-        options = msgspec.convert(dict(settings.options), getattr(module, options_class), strict=False)
+        options = convert_options(settings.options, getattr(module, options_class))
     except msgspec.ValidationError as error:
         raise InvalidRequest(f"store {store_id!r}: {error}") from error
     try:
@@ -64,6 +66,15 @@ def _build(store_id: str, settings: StoreSettings) -> Store:
             f"store {store_id!r}: an option of it has a value that a store of type {settings.type!r} can't use"
         ) from error
     return store
+
+
+def convert_options(options: Mapping[str, Any], kind: type[S]) -> S:
+    """Options as they stand in a configuration, sizes with a unit too. Raises msgspec.ValidationError."""
+    return msgspec.convert(dict(options), kind, strict=False, dec_hook=_decode_size)
+
+
+def _decode_size(kind: type, value: object) -> ByteSize:
+    return parse_size(value)
 
 
 class Stores(Mapping[str, Store]):

@@ -12,6 +12,7 @@ import pytest
 from real_servers import S3Bucket
 from subject import write_all
 
+from glance_stream.config import ByteSize
 from glance_stream.model import Location
 from glance_stream.sources.http_limits import HttpLimits
 from glance_stream.stores.s3 import S3Options, S3Store
@@ -32,7 +33,7 @@ def options_of(bucket: S3Bucket, /, **options: Any) -> S3Options:
         "access_key": server.access_key,
         "secret_key": server.secret_key,
         "addressing_style": "path",
-        "part_size": 5 * MIB,
+        "part_size": ByteSize(5 * MIB),
     }
     return S3Options(**{**given, **options})
 
@@ -48,7 +49,7 @@ async def store_of(
         replace(given.settings(), limits=limits),
         read_only=read_only,
         create_bucket=given.create_bucket,
-        part_size=given.size_of_part(),
+        part_size=given.part_size,
         parts_in_flight=given.parts_in_flight,
         checksum=given.checksum,
     )

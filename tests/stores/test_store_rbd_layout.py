@@ -198,8 +198,6 @@ def test_reading_goes_on_of_the_same_image_only(store: RbdStore, view: PoolView)
 @pytest.mark.parametrize(
     "options",
     [
-        {"object_size": 3 * MIB},
-        {"object_size": 64 * MIB},
         {"writes_in_flight": 0},
         {"op_timeout": 0},
         {"pool": ""},

@@ -6,7 +6,6 @@ import sys
 import zlib
 from itertools import accumulate
 
-import msgspec
 import pytest
 from faults.loop import run
 from hypothesis import example, given, settings
@@ -17,7 +16,7 @@ from glance_stream.config import StoreConfig
 from glance_stream.decode.crc32 import crc32
 from glance_stream.errors import InvalidRequest, StoreError, StoreFull
 from glance_stream.model import Location
-from glance_stream.stores import build
+from glance_stream.stores import build, convert_options
 from glance_stream.stores.s3 import S3Options, S3Store
 from glance_stream.stores.s3.parts import LARGEST_OBJECT, LARGEST_PART, MIB, MOST_PARTS, SMALLEST_PART, Buffers, PartSizes
 
@@ -26,7 +25,7 @@ KEYS = {"access_key": "AKIAIOSFODNN7EXAMPLE", "secret_key": SECRET}
 
 
 def store(**options: object) -> S3Store:
-    return S3Store.from_options("s3", msgspec.convert({"bucket": "images", **options}, S3Options))
+    return S3Store.from_options("s3", convert_options({"bucket": "images", **options}, S3Options))
 
 
 @pytest.mark.parametrize(
@@ -92,9 +91,6 @@ def test_what_is_no_trace_is_refused_before_anything_is_asked(trace: str) -> Non
         {"endpoint": f"https://AKIA:{SECRET}@s3.example.org"},
         {"endpoint": "ftp://s3.example.org"},
         {"endpoint": "https://s3.example.org?x=1"},
-        {"part_size": "1 MiB"},
-        {"part_size": "6 GiB"},
-        {"part_size": "much"},
         {"parts_in_flight": 1},
         {"addressing_style": "both"},
         {"checksum": "sha1"},

@@ -23,7 +23,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from glance_stream import threads
-from glance_stream.config import parse_size
+from glance_stream.config import ByteSize
 from glance_stream.errors import InvalidRequest, NotFound, StoreError, StoreReadOnly
 from glance_stream.model import Location
 from glance_stream.sources import http_limits
@@ -65,11 +65,15 @@ class S3Options(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     addressing_style: Literal["auto", "path", "virtual"] = "auto"
     ca: str | None = None
     create_bucket: bool = False
-    part_size: int | str = PART_SIZE
+    part_size: ByteSize = ByteSize(PART_SIZE)
     parts_in_flight: Annotated[int, msgspec.Meta(ge=2, le=64)] = PARTS_IN_FLIGHT
     checksum: Literal["crc32", "md5", "none"] = "crc32"
     connect_timeout: Seconds = http_limits.CONNECT_SECONDS
     read_timeout: Seconds = http_limits.IDLE_SECONDS
+
+    def __post_init__(self) -> None:
+        if not SMALLEST_PART <= self.part_size <= LARGEST_PART:
+            raise ValueError(f"part_size: write 5 MiB to 5 GiB, not {self.part_size}")
 
     def __repr__(self) -> str:
         return f"S3Options(bucket={self.bucket!r}, endpoint={self.endpoint!r})"
@@ -96,13 +100,6 @@ class S3Options(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
             self.ca,
             HttpLimits(self.connect_timeout, self.read_timeout, redirects=0),
         )
-
-    def size_of_part(self) -> int:
-        """Raises ValueError."""
-        size = parse_size(self.part_size)
-        if not SMALLEST_PART <= size <= LARGEST_PART:
-            raise ValueError("part_size: S3 takes parts from 5 MiB to 5 GiB")
-        return size
 
 
 class S3Store(Store):
@@ -141,7 +138,7 @@ class S3Store(Store):
     @classmethod
     def from_options(cls, store_id: str, options: S3Options, *, read_only: bool = False) -> S3Store:
         try:
-            settings, part_size = options.settings(), options.size_of_part()
+            settings = options.settings()
         except ValueError as error:
             raise InvalidRequest(f"store {store_id!r}: {error}") from error
         return cls(
@@ -149,7 +146,7 @@ class S3Store(Store):
             settings,
             read_only=read_only,
             create_bucket=options.create_bucket,
-            part_size=part_size,
+            part_size=options.part_size,
             parts_in_flight=options.parts_in_flight,
             checksum=options.checksum,
         )

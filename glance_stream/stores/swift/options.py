@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from glance_stream.config import ByteSize
 from glance_stream.errors import InvalidRequest
 
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
@@ -20,7 +21,8 @@ class SwiftOptions(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
     ``auth_version``: 1 (tempauth, radosgw) or 3 (Keystone). ``user``: with version 3 also ``project:user``, as glance_store has it.
     ``endpoint``: the storage URL, instead of what the authentication names. ``ca``: a file of certificates to trust instead of the
-    system's. ``segment_size`` in bytes. In seconds: ``connect_timeout``; ``read_timeout`` for silence, and for 1 MiB to be taken.
+    system's. ``segment_size``: a size such as "200 MiB"; an image that fits into one, and into 8 MiB, is a plain object.
+    In seconds: ``connect_timeout``; ``read_timeout`` for silence, and for 1 MiB to be taken.
     ``verify_etag``: compare the MD5 of what was sent with the server's; it costs 1.6 s of processor time for each GB.
     ``reference``: the account's name in locations, ``swift+config://<reference>/...`` (glance_store: default_swift_reference).
     """
@@ -43,13 +45,17 @@ class SwiftOptions(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     endpoint: str | None = None
     container: Name = "glance"
     create_container: bool = False
-    segment_size: Annotated[int, msgspec.Meta(ge=1, le=MAX_OBJECT_SIZE)] = SEGMENT_SIZE
+    segment_size: ByteSize = ByteSize(SEGMENT_SIZE)
     ca: str | None = None
     insecure: bool = False
     connect_timeout: Seconds = 10.0
     read_timeout: Seconds = 60.0
     verify_etag: bool = False
     reference: Name = "ref1"
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.segment_size <= MAX_OBJECT_SIZE:
+            raise ValueError(f"segment_size: write at most 5 GiB, not {self.segment_size}")
 
     def __repr__(self) -> str:
         return f"SwiftOptions(auth_url={self.auth_url!r}, container={self.container!r}, ...)"  # some of the rest are secrets
