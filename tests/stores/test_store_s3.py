@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import pytest
 from conformance import ReadOnlyConformance, StoreConformance
 from faults.loop import run
-from real_servers import S3Bucket
-from s3_subject import LARGE, one_server, options_of
-from subject import IMAGE, Subject, content, write_all
+from real_servers import S3Bucket, S3Server
+from s3_subject import LARGE, options_of
+from server_fixtures import own_bucket
+from subject import IMAGE, Subject, content
 
-from glance_stream.errors import StoreError
 from glance_stream.model import Location
 from glance_stream.stores.s3 import S3Store
 
@@ -34,54 +34,36 @@ def subject_of(store: S3Store, bucket: S3Bucket) -> Subject:
     )
 
 
+@pytest.fixture(scope="module")
+def shared(request: pytest.FixtureRequest) -> Iterator[S3Bucket]:
+    """One bucket for all tests on a server: making and deleting them would take longer than the tests."""
+    server: S3Server = request.getfixturevalue(request.param)
+    with own_bucket(server) as bucket:
+        yield bucket
+
+
+@pytest.fixture
+def empty(shared: S3Bucket) -> Iterator[S3Bucket]:
+    yield shared
+    shared.server.empty_bucket(shared.name)
+
+
+@pytest.mark.parametrize("shared", ["radosgw", "swift_s3"], indirect=True)
 class TestS3Store(StoreConformance):
     @pytest.fixture
-    def subject(self, s3_bucket: S3Bucket) -> Iterator[Subject]:
-        store = store_in(s3_bucket)
-        yield subject_of(store, s3_bucket)
+    def subject(self, empty: S3Bucket) -> Iterator[Subject]:
+        store = store_in(empty)
+        yield subject_of(store, empty)
         run(store.close())
 
-    @pytest.mark.parametrize("flushed", [False, True])
-    def test_discard_cleans_up_after_a_crash(self, subject: Subject, flushed: bool) -> None:
-        """Of an image that is more than one part: a smaller one is in the bucket only once it is committed."""
 
-        async def scenario() -> None:
-            writer = await subject.store.open_writer(IMAGE, None)
-            write_all(writer, content(subject.large))
-            if flushed:
-                await writer.flush(subject.large)
-            assert subject.leavings() != []
-            await subject.store.discard(writer.trace)
-            await subject.store.discard(writer.trace)
-            subject.assert_holds()
-            await writer.abort()
-
-        run(scenario())
-        subject.assert_holds()
-
-    def test_a_writer_whose_traces_are_gone_does_not_commit(self, subject: Subject) -> None:
-        """As above."""
-
-        async def scenario() -> None:
-            writer = await subject.store.open_writer(IMAGE, subject.large)
-            write_all(writer, content(subject.large))
-            await writer.flush(subject.large)
-            await subject.store.discard(writer.trace)
-            with pytest.raises(StoreError, match="discarded"):
-                await writer.commit(subject.large, {})
-            await writer.abort()
-
-        run(scenario())
-        subject.assert_holds()
-
-
-@one_server
+@pytest.mark.parametrize("shared", ["radosgw"], indirect=True)
 class TestReadOnlyS3Store(ReadOnlyConformance):
     @pytest.fixture
-    def subject(self, s3_bucket: S3Bucket) -> Iterator[Subject]:
-        store = store_in(s3_bucket, read_only=True)
-        subject = subject_of(store, s3_bucket)
-        s3_bucket.write(IMAGE, content(5000))
+    def subject(self, empty: S3Bucket) -> Iterator[Subject]:
+        store = store_in(empty, read_only=True)
+        subject = subject_of(store, empty)
+        empty.write(IMAGE, content(5000))
         subject.stored = (Location(f"{store.where}/{IMAGE}", "s3"), content(5000))
         yield subject
         run(store.close())

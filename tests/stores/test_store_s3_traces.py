@@ -20,9 +20,12 @@ def test_another_process_removes_what_a_dead_writer_left(s3_bucket: S3Bucket) ->
         async with store_of(s3_bucket) as dead, store_of(s3_bucket) as store:
             writer = await dead.open_writer(IMAGE, LARGE)
             await asyncio.to_thread(write_all, writer, DATA)
+            await writer.flush(LARGE)
             assert s3_bucket.uploads() != []
             await store.discard(writer.trace)
             assert_empty(s3_bucket)
+            with pytest.raises(StoreError, match="discarded"):
+                await writer.commit(LARGE, {})
             await writer.abort()
 
     run(scenario())

@@ -50,6 +50,8 @@ class SwiftClient:
             return StoreFull(self.store_id, f"{message}, no room or quota left")
         if status in (408, 504):
             return StoreTimeout(self.store_id, message, retry_after=after)
+        if status == 422:
+            return StoreUnavailable(self.store_id, f"{message}, other bytes came than were sent")
         if status in (429, 498, 499) or status >= 500:
             return StoreUnavailable(self.store_id, message, retry_after=after)
         return StoreError(self.store_id, message, retry_after=after)

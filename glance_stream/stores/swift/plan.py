@@ -11,6 +11,7 @@ from glance_stream.stores.swift.options import MAX_OBJECT_SIZE
 MAX_SEGMENTS = 1000  # Swift's and radosgw's own limits, where the cluster does not tell
 MAX_MANIFEST_SIZE = 8 << 20
 STEPS = 10
+WHOLE = 8 << 20  # bytes of an image that is kept until its commit, and is one plain object then
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,10 @@ class Plan:
     def of(cls, segment_size: int, size_hint: int | None, limits: Limits, room: int | None = None) -> Plan:
         needed = 0 if size_hint is None else -(-size_hint // limits.max_segments)
         return cls(min(max(segment_size, needed), limits.max_object_size), limits, room)
+
+    def is_whole(self, size: int) -> bool:
+        """Whether an image of so many bytes is one plain object, and no segment of anything."""
+        return size <= min(WHOLE, self.first)
 
     def has_room(self, size: int) -> bool:
         return self.room is None or size <= self.room

@@ -1,7 +1,7 @@
-"""One segment on its way: a PUT whose body is pushed into the connection piece by piece, straight from the ring.
+"""One object on its way: a PUT whose body is pushed into the connection piece by piece, a segment's straight from the ring.
 
 ``Expect: 100-continue``: whatever the cluster refuses (a token, a quota, a missing container, busy object servers), it refuses
-before the first byte, so that the same bytes can be offered again. From then on a failure is final, as they are not kept.
+before the first byte, so that the same bytes can be offered again. From then on a failure is final where they are not kept.
 
 An upload that is not finished breaks the connection before the body's end, and Swift and radosgw drop what they had.
 """
@@ -13,6 +13,7 @@ import http.client
 import io
 import socket
 import threading
+from collections.abc import Mapping
 from contextlib import suppress
 
 from glance_stream.errors import StoreError, StoreTimeout, StoreUnavailable
@@ -27,15 +28,26 @@ EXPECT_SECONDS = 5.0  # a server that does not know Expect is sent the body afte
 EARLY_SECONDS = 1.0  # for the answer of a server that has stopped reading
 
 
-class SegmentUpload:
-    """``length``: of the segment, None if not known: it is sent chunked then. ``capacity``: the most that it may take."""
+class Upload:
+    """``length``: of the object, None if not known: it is sent chunked then. ``capacity``: the most that it may take."""
 
-    def __init__(self, client: SwiftClient, name: str, length: int | None, capacity: int, md5: bool) -> None:
+    def __init__(
+        self,
+        client: SwiftClient,
+        name: str,
+        length: int | None,
+        capacity: int,
+        *,
+        md5: bool = False,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        """``md5``: compare what was sent with the ETag that `finish` gives."""
         self._client = client
         self._network = client.network
         self._name = name
         self._length = length
         self._capacity = capacity if length is None else length
+        self._headers = dict(headers or {})
         self._md5 = hashlib.md5(usedforsecurity=False) if md5 else None
         self._lock = threading.Lock()  # a descriptor that was given back must not be shut down
         self._made: http.client.HTTPConnection | None = None
@@ -54,9 +66,22 @@ class SegmentUpload:
         """Whether its last byte was given to the connection: the cluster may store it whatever becomes of us."""
         return self._complete
 
-    def begin(self, access: Access) -> Answer | None:
-        """None when the cluster waits for the body, its refusal otherwise. May be called again after a refusal or an error."""
+    def offer(self) -> None:
+        """Raises StoreError when the cluster does not take it: no byte was sent then, and it can be offered again."""
+        authentication = self._client.authentication
+        access = authentication.access()
+        refused = self._begin(access)
+        if refused is not None and refused.status == 401:
+            refused = self._begin(authentication.access(refused=access))
+        if refused is not None and refused.status == 404:
+            raise StoreError(self._client.store_id, f"the container {self._client.container} is not there any more")
+        if refused is not None:
+            raise self._client.refusal(refused, f"writing {self._name}")
+
+    def _begin(self, access: Access) -> Answer | None:
+        """None when the cluster waits for the body, its refusal otherwise."""
         self.close()
+        self.sent, self._complete = 0, False
         self._address = access.address(self._client.path(self._name))
         made = self._network.dial(self._address)
         with self._lock:
@@ -70,6 +95,8 @@ class SegmentUpload:
             made.putheader("Content-Type", "application/octet-stream")
             made.putheader("Connection", "close")
             made.putheader("Expect", "100-continue")
+            for name, value in self._headers.items():
+                made.putheader(name, value)
             if self._length is None:
                 made.putheader("Transfer-Encoding", "chunked")
             else:
@@ -95,7 +122,7 @@ class SegmentUpload:
             self._push(piece)
 
     def finish(self) -> str:
-        """The segment's ETag, once it is stored; all of it was sent. Raises StoreError."""
+        """The object's ETag, once it is stored; all of it was sent. Raises StoreError."""
         if self._length is None:
             self._complete = True
             self._push(b"0\r\n\r\n")

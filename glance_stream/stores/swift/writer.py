@@ -1,5 +1,7 @@
 """Writing one image of a Swift store: segments first, then the manifest that makes them an image.
 
+A small image is kept in memory and is one PUT, the commit's. Until then the container has nothing of it.
+
 The manifest is a static large object's: when it is put, the cluster looks at every segment and compares its size and ETag with
 what it told when the segment was stored. Nothing rests on a listing, which may lag behind.
 """
@@ -15,11 +17,11 @@ from glance_stream.model import Location
 from glance_stream.retry import RetryPolicy
 from glance_stream.stores.base import Writer
 from glance_stream.stores.swift.client import SwiftClient
-from glance_stream.stores.swift.commit import Commit
+from glance_stream.stores.swift.commit import ManifestCommit, WholeCommit, is_marked
 from glance_stream.stores.swift.names import Group
 from glance_stream.stores.swift.plan import Plan
 from glance_stream.stores.swift.traces import discard
-from glance_stream.stores.swift.upload import SegmentUpload
+from glance_stream.stores.swift.upload import Upload
 
 END_SECONDS = 5.0  # that an abort gives a segment whose last byte was sent: cut off, it may be stored after it was looked for
 
@@ -27,7 +29,10 @@ Prepare = Callable[[int | None], Plan]  # with size hint: the store's part of th
 
 
 class SwiftWriter(Writer):
-    """One image on its way. It holds nothing of the image: what a view has goes into the connection, 1 MiB at a time.
+    """One image on its way. What a view has goes into the connection, 1 MiB at a time, and is not kept.
+
+    Kept is what may still be a small image: at most 8 MiB, the first of one whose size is not known, and nothing of one that is
+    known to be larger.
 
     A known size is announced, segment by segment, so that the cluster can refuse early; one that turns out wrong fails the flush.
     While nothing is written for longer than the cluster's client_timeout (60 s), it gives up the segment and the writer fails.
@@ -61,11 +66,13 @@ class SwiftWriter(Writer):
         self._committed = False
         self._plan: Plan | None = None
         self._size_hint: int | None = None
-        self._upload: SegmentUpload | None = None
+        self._upload: Upload | None = None
+        self._kept: bytearray | None = None  # all of the image so far; None once it is too large for that
         self._segments: list[tuple[int, str]] = []  # size and ETag
         self._touched = 0  # segments that may be in the container
-        self._written = 0
+        self._sent = 0  # bytes given to uploads of segments
         self._flushed: int | None = None
+        self._doubtful = False  # the image may be there, by this writer
         self._error: GlanceStreamError | None = None
 
     async def open(self, size_hint: int | None, *, thin: bool = False) -> None:
@@ -82,7 +89,13 @@ class SwiftWriter(Writer):
             with self._client.session() as session:
                 if session.head(self._group.image_id) is not None:
                     raise Duplicate(self._store_id, f"{self._location.url} is there already")
+            self._kept = bytearray() if plan.is_whole(self._size_hint or 0) else None
             self._plan = plan
+
+    @property
+    def _size(self) -> int:
+        """Bytes written so far."""
+        return self._sent + len(self._kept or b"")
 
     def write(self, view: memoryview) -> None:
         with self._writing:
@@ -93,13 +106,24 @@ class SwiftWriter(Writer):
                     self._write(left)
             except GlanceStreamError as error:
                 self._error = error  # its bytes are gone: nothing can come of this writer any more
-                self._close_upload()
+                self._let_go()
                 raise
 
     def _write(self, view: memoryview) -> None:
         assert self._plan is not None
-        if not self._plan.has_room(self._written + len(view)):  # the cluster itself can't tell while the size is not announced
+        size = self._size + len(view)
+        if not self._plan.has_room(size):  # the cluster itself can't tell while the size is not announced
             raise StoreFull(self._store_id, f"more than the {self._plan.room} bytes that the container's quota had left")
+        if self._kept is not None and self._plan.is_whole(size):
+            self._kept += view
+            return
+        if self._kept is not None:
+            kept, self._kept = self._kept, None
+            with memoryview(kept) as first:
+                self._send(first)
+        self._send(view)
+
+    def _send(self, view: memoryview) -> None:
         at = 0
         while at < len(view):
             upload = self._upload or self._begin_segment()
@@ -107,38 +131,26 @@ class SwiftWriter(Writer):
             with view[at : at + count] as piece:
                 upload.send(piece)
             at += count
-            self._written += count
+            self._sent += count
             if not upload.room:
                 self._end_segment(upload)
 
-    def _begin_segment(self) -> SegmentUpload:
+    def _begin_segment(self) -> Upload:
         assert self._plan is not None
         number = len(self._segments) + 1
         capacity = self._plan.size(number)
         if not capacity:
             raise StoreFull(self._store_id, f"more than {number - 1} segments: choose a larger segment_size")
-        announced = None if self._size_hint is None else max(0, self._size_hint - self._written)
+        announced = None if self._size_hint is None else max(0, self._size_hint - self._sent)
         length = min(capacity, announced) if announced else None
-        upload = SegmentUpload(self._client, self._group.segment(number), length, capacity, self._verify_etag)
+        upload = Upload(self._client, self._group.segment(number), length, capacity, md5=self._verify_etag)
         self._touched = number
         self._upload = upload
         self._check()  # an abort that came before the line above has not seen it
-        self._policy.run(lambda: self._offer(upload), self._stop)
+        self._policy.run(upload.offer, self._stop)
         return upload
 
-    def _offer(self, upload: SegmentUpload) -> None:
-        """Raises StoreError when the cluster does not take it. No byte was sent yet: it can be offered again."""
-        authentication = self._client.authentication
-        access = authentication.access()
-        refused = upload.begin(access)
-        if refused is not None and refused.status == 401:
-            refused = upload.begin(authentication.access(refused=access))
-        if refused is not None and refused.status == 404:
-            raise StoreError(self._store_id, f"the container {self._client.container} is not there any more")
-        if refused is not None:
-            raise self._client.refusal(refused, "writing a segment")
-
-    def _end_segment(self, upload: SegmentUpload) -> None:
+    def _end_segment(self, upload: Upload) -> None:
         etag = upload.finish()
         self._segments.append((upload.sent, etag))
         self._upload = None
@@ -149,11 +161,11 @@ class SwiftWriter(Writer):
     def _flush(self, size: int) -> None:
         with self._turn, self._writing:
             self._check()
-            if self._written != size or not size:
-                raise StoreError(self._store_id, f"holds {self._written} bytes, not {size}; an image has at least one")
+            if self._size != size or not size:
+                raise StoreError(self._store_id, f"holds {self._size} bytes, not {size}; an image has at least one")
             upload = self._upload
             if upload is not None:
-                if upload.room and self._size_hint is not None and self._written < self._size_hint:
+                if upload.room and self._size_hint is not None and size < self._size_hint:
                     raise StoreError(self._store_id, f"{self._size_hint} bytes were announced, {size} came")
                 self._end_segment(upload)
             self._flushed = size
@@ -167,10 +179,21 @@ class SwiftWriter(Writer):
         return self._location
 
     def _commit(self) -> None:
-        with self._turn:
-            self._check_live()
-            Commit(self._client, self._group, self._segments).run(self._policy, self._aborted)
-            self._committed = True
+        with self._turn, self._writing:
+            try:
+                commit = self._whole() if self._kept is not None else ManifestCommit(self._client, self._group, self._segments)
+                self._check_live()
+                self._doubtful = True
+                commit.run(self._policy, self._aborted)
+                self._committed = True
+            finally:
+                self._let_go()
+
+    def _whole(self) -> WholeCommit:
+        assert self._kept is not None
+        commit = WholeCommit(self._client, self._group, self._kept)
+        self._upload = commit.upload  # for an abort to cut
+        return commit
 
     async def abort(self) -> None:
         self._stop.set()
@@ -187,16 +210,26 @@ class SwiftWriter(Writer):
                 upload.cut()
             self._writing.acquire()
         try:
-            self._close_upload()
+            self._let_go()
         finally:
             self._writing.release()
         with self._turn:
+            if self._doubtful and not self._committed:
+                self._remove_image()
+                self._doubtful = False
             if self._touched and not self._committed:
                 discard(self._client, self._group, self._touched)
                 self._touched = 0
 
-    def _close_upload(self) -> None:
-        upload, self._upload = self._upload, None
+    def _remove_image(self) -> None:
+        """What a commit in doubt may have made, and nobody else."""
+        with self._client.session() as session:
+            found = session.head(self._group.image_id)
+            if found is not None and is_marked(found, self._group):
+                session.delete(self._group.image_id)
+
+    def _let_go(self) -> None:
+        upload, self._upload, self._kept = self._upload, None, None
         if upload is not None:
             upload.close()
 
