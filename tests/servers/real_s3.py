@@ -18,6 +18,16 @@ def _session() -> Any:
     return boto3.session.Session()  # it reads the service's description: half a second
 
 
+def _objects(s3: Any, bucket: str) -> dict[str, int]:
+    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket)
+    return {each["Key"]: each["Size"] for page in pages for each in page.get("Contents", ())}
+
+
+def _uploads(s3: Any, bucket: str) -> list[tuple[str, str]]:
+    pages = s3.get_paginator("list_multipart_uploads").paginate(Bucket=bucket)
+    return [(each["Key"], each["UploadId"]) for page in pages for each in page.get("Uploads", ())]
+
+
 @dataclass(frozen=True)
 class S3Server:
     endpoint: str
@@ -52,8 +62,7 @@ class S3Server:
     def objects(self, bucket: str) -> dict[str, int]:
         """Keys and sizes."""
         with self.client() as s3:
-            pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket)
-            return {each["Key"]: each["Size"] for page in pages for each in page.get("Contents", ())}
+            return _objects(s3, bucket)
 
     def read(self, bucket: str, key: str) -> bytes:
         with self.client() as s3, closing(s3.get_object(Bucket=bucket, Key=key)["Body"]) as body:
@@ -70,14 +79,13 @@ class S3Server:
     def uploads(self, bucket: str) -> list[tuple[str, str]]:
         """Key and id of each multipart upload that was neither completed nor aborted."""
         with self.client() as s3:
-            pages = s3.get_paginator("list_multipart_uploads").paginate(Bucket=bucket)
-            return [(each["Key"], each["UploadId"]) for page in pages for each in page.get("Uploads", ())]
+            return _uploads(s3, bucket)
 
     def empty_bucket(self, name: str) -> None:
         with self.client() as s3:
-            for key, upload in self.uploads(name):
+            for key, upload in _uploads(s3, name):
                 s3.abort_multipart_upload(Bucket=name, Key=key, UploadId=upload)
-            for key in self.objects(name):
+            for key in _objects(s3, name):
                 s3.delete_object(Bucket=name, Key=key)
 
     def delete_bucket(self, name: str) -> None:

@@ -12,6 +12,10 @@ from real_keystone import revoke_tokens
 from server_daemons import ServerHandle
 
 
+def _objects(swift: Any, container: str) -> dict[str, int]:
+    return {each["name"]: each["bytes"] for each in swift.get_container(container, full_listing=True)[1]}
+
+
 @dataclass(frozen=True)
 class SwiftServer:
     auth_url: str
@@ -70,7 +74,7 @@ class SwiftServer:
     def objects(self, container: str) -> dict[str, int]:
         """Names and sizes."""
         with self.connection() as swift:
-            return {each["name"]: each["bytes"] for each in swift.get_container(container, full_listing=True)[1]}
+            return _objects(swift, container)
 
     def read(self, container: str, name: str) -> bytes:
         with self.connection() as swift:
@@ -92,7 +96,7 @@ class SwiftServer:
         from swiftclient import ClientException
 
         with self.connection() as swift:
-            for each in self.objects(name):
+            for each in _objects(swift, name):
                 try:
                     swift.delete_object(name, each)
                 except ClientException as refused:

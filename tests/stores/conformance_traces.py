@@ -83,7 +83,7 @@ class TraceConformance:
         run(scenario())
         subject.assert_holds()
 
-    @pytest.mark.parametrize("turns", range(12))
+    @pytest.mark.parametrize("turns", [0, 1, 2, 3, 5, 8, 11])
     def test_abort_after_a_cancelled_open_leaves_nothing(self, subject: Subject, turns: int) -> None:
         """Wherever the opening was. What was cancelled may go on in a thread; the abort is true when it has returned."""
 

@@ -47,7 +47,8 @@ def subject_on(container: SwiftContainer, store: SwiftStore | None = None) -> Su
         return {name for name in container.objects() if not name.startswith(SEGMENTS)}
 
     def leavings() -> list[str]:
-        return [name for name in container.objects() if name.startswith(SEGMENTS) and name.split("/")[1] not in images()]
+        found = container.objects()
+        return [name for name in found if name.startswith(SEGMENTS) and name.split("/")[1] not in found]
 
     def corrupt(location: Location) -> None:
         image_id = location.url.rpartition("/")[2]

@@ -8,9 +8,10 @@ import secrets
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
-from both_ways import BothWays, System, glance_stores
+from both_ways import BothWays, EachServesTheOthers, System, glance_stores
 from faults.loop import run
 from rbd_pool_view import PoolView, own_pool
 from real_servers import CephCluster
@@ -43,13 +44,26 @@ def options_of(view: PoolView, **more: object) -> dict[str, object]:
     }
 
 
+@contextmanager
+def system_in(view: PoolView, *, thin: bool) -> Iterator[System]:
+    ours = view.store("ours")
+    adapter = glance_stores("rbd", **options_of(view, rbd_thin_provisioning=thin))
+    yield System(ours, adapter, lambda: [*view.visible(), *view.leavings()])
+    run(ours.close())
+
+
 class TestRbd(BothWays):
-    @pytest.fixture(params=[False, True], ids=["thick driver", "thin driver"])
-    def system(self, request: pytest.FixtureRequest, view: PoolView) -> Iterator[System]:
-        ours = view.store("ours")
-        adapter = glance_stores("rbd", **options_of(view, rbd_thin_provisioning=request.param))
-        yield System(ours, adapter, lambda: [*view.visible(), *view.leavings()])
-        run(ours.close())
+    @pytest.fixture
+    def system(self, view: PoolView) -> Iterator[System]:
+        with system_in(view, thin=False) as system:
+            yield system
+
+
+class TestRbdOfAThinDriver(EachServesTheOthers):
+    @pytest.fixture
+    def system(self, view: PoolView) -> Iterator[System]:
+        with system_in(view, thin=True) as system:
+            yield system
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from both_ways import BothWays, System, glance_stores
 from faults.loop import run
-from real_servers import SwiftContainer
+from real_servers import SwiftContainer, SwiftServer
+from server_fixtures import own_container
 from subject import IMAGE, content, drain_all, put, read_all
 from swift_subject import store_on
 
@@ -17,6 +18,18 @@ from swift_subject import store_on
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 MEGABYTE = 1000 << 10  # as glance_store's swift driver counts
+
+
+@pytest.fixture(scope="module")
+def shared(swift_v3: SwiftServer) -> Iterator[SwiftContainer]:
+    with own_container(swift_v3) as container:
+        yield container
+
+
+@pytest.fixture
+def swift_v3_container(shared: SwiftContainer) -> Iterator[SwiftContainer]:
+    yield shared
+    shared.server.empty_container(shared.name)
 
 
 def options_of(container: SwiftContainer) -> dict[str, Any]:

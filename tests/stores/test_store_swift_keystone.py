@@ -6,13 +6,15 @@ import json
 import subprocess
 import sys
 import urllib.request
+from collections.abc import Iterator
 from io import BytesIO
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 from faults.loop import run
-from real_servers import SwiftContainer
+from real_servers import SwiftContainer, SwiftServer
+from server_fixtures import own_container
 from subject import IMAGE, OTHER, content, put, read_all, read_some, write_all
 from swift_subject import SEGMENT_SIZE, segments, store_on, subject_on
 
@@ -25,9 +27,16 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # python-
 DATA = content(2 * SEGMENT_SIZE + 5)
 
 
+@pytest.fixture(scope="module")
+def shared(swift_v3: SwiftServer) -> Iterator[SwiftContainer]:
+    with own_container(swift_v3) as container:
+        yield container
+
+
 @pytest.fixture
-def container(swift_v3_container: SwiftContainer) -> SwiftContainer:
-    return swift_v3_container
+def container(shared: SwiftContainer) -> Iterator[SwiftContainer]:
+    yield shared
+    shared.server.empty_container(shared.name)
 
 
 @pytest.fixture
