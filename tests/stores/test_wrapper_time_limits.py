@@ -16,7 +16,7 @@ from subject import IMAGE, SLOT, Drain, content, drain_all, read_all, read_some
 
 from glance_stream import threads
 from glance_stream.chunker import LaneStopped, Ring, WriteLane
-from glance_stream.errors import NotFound, SourceError, StoreTimeout
+from glance_stream.errors import NotFound, SourceError, StoreTimeout, StoreUnavailable
 from glance_stream.model import Location
 from glance_stream.retry import RetryPolicy
 from glance_stream.sources.base import Source, SourceInfo
@@ -278,17 +278,20 @@ class Stuck(SourceWrapper):
 
 
 class StuckStore(MemoryStore):
+    kind: type[Stuck] = Stuck
+
     def __init__(self, hangs: dict[int, Hang], validators: list[str | None], opening: Hang | None = None) -> None:
         super().__init__("mem")
         self.objects[IMAGE] = content(5500)
         self.hangs = hangs
         self.validators = validators
         self.opening = opening
+        self.openings = 0
         self.readers: list[Stuck] = []
         self.after_read: Callable[[int], None] = lambda position: None
 
     def open_reader(self, location: Location) -> Source:
-        self.readers.append(Stuck(super().open_reader(location), self))
+        self.readers.append(self.kind(super().open_reader(location), self))
         return self.readers[-1]
 
 
@@ -339,6 +342,60 @@ def test_what_does_not_show_that_it_is_the_same_is_not_read_on(validators: list[
         read_all(source)
     with pytest.raises(SourceError, match="changed"):
         source.reopen(2000)
+    source.close()
+    hang.release()
+
+
+class Unasked(Stuck):
+    """As a driver that tells no validator has it: a reopen is a fresh request, whatever came of the opening."""
+
+    def open(self) -> SourceInfo:
+        self._store.openings += 1
+        if self._store.openings == 2:
+            raise StoreUnavailable("mem", "503 busy")
+        return super().open()
+
+    def reopen(self, offset: int) -> None:
+        MemoryStore.open_reader(self._store, LOCATION).open()
+        self.inner.close()
+        self.inner = MemoryStore.open_reader(self._store, LOCATION)
+        self.inner.open()
+        self.inner.reopen(offset)
+        self._position = offset
+
+
+@pytest.mark.parametrize(("validators", "ends"), [(["v", "w"], "changed"), ([None, None], "changed"), (["v", "v"], None)])
+def test_a_fresh_source_that_fails_to_open_is_never_read_on_unseen(
+    validators: list[str | None], ends: str | None, hang: Hang
+) -> None:
+    """The object is replaced while a read hangs, and the store is busy at the next try: two contents were once joined."""
+    inner = StuckStore({2000: hang}, validators)
+    inner.kind = Unasked
+    source = RetryingStore(TimeLimitedStore(inner, LIMITS), RetryPolicy(base=0)).open_reader(LOCATION)
+    source.open()
+    found = bytearray(read_some(source, 2000))
+    if ends:
+        inner.objects[IMAGE] = b"B" * 8000
+        with pytest.raises(SourceError, match=ends):
+            read_some(source, 10_000)
+    else:
+        found += read_some(source, 10_000)
+        assert found == inner.objects[IMAGE]
+    source.close()
+    hang.release()
+    until(lambda: all(reader.closed for reader in inner.readers))
+    assert inner.openings >= 3
+
+
+def test_what_was_never_open_is_not_read(hang: Hang) -> None:
+    source = TimeLimitedStore(StuckStore({}, ["v"], hang), LIMITS).open_reader(LOCATION)
+    for call in (lambda: source.reopen(0), lambda: source.readinto(memoryview(bytearray(1)))):
+        with pytest.raises(SourceError, match="not open"):
+            call()
+    with pytest.raises(StoreTimeout):
+        source.open()
+    with pytest.raises(SourceError, match="not open"):
+        source.reopen(0)
     source.close()
     hang.release()
 

@@ -37,31 +37,47 @@ class TimeLimitedSource(SourceWrapper):
         self._opening = opening
         self._progress = progress
         self._info: SourceInfo | None = None
-        self._lost = False
+        self._fit = False  # `inner` is open, and shows what was opened first: only then may it be read
+        self._given_up = False  # `inner` is still in a call, whose thread closes it
         self._lock = threading.Lock()  # an interrupt reaches the source that is read, or the one that takes its place
         self._stopped = threading.Event()
         self._buffer = bytearray()
 
     def open(self) -> SourceInfo:
         self._info = self._within("opening", self._opening, self.inner.open)
+        self._fit = True
         return self._info
 
     def reopen(self, offset: int) -> None:
-        if self._lost:
+        self._require_open()
+        if not self._fit:
             self._begin_again()
         self._within("going on", self._opening, lambda: self.inner.reopen(offset))
 
     def _begin_again(self) -> None:
+        """Until the comparison has passed, the fresh source is as unfit as the one that was given up: each try makes its own."""
         fresh = self._make()
         with self._lock:
-            self.inner, self._lost = fresh, False
+            self.inner, self._given_up = fresh, False
             if self._stopped.is_set():
                 fresh.interrupt()
-        info = self._within("opening", self._opening, fresh.open)
-        if info != self._info or info.validator is None:
-            raise SourceError(f"{self.name} has changed, or does not show that it has not, since it was opened")
+        try:
+            info = self._within("opening", self._opening, fresh.open)
+            if info != self._info or info.validator is None:
+                raise SourceError(f"{self.name} has changed, or does not show that it has not, since it was opened")
+            self._fit = True
+        finally:
+            if not self._fit:
+                self._close_inner()
+
+    def _require_open(self) -> None:
+        if self._info is None:
+            raise SourceError(f"{self.name} is not open")
 
     def readinto(self, view: memoryview) -> int:
+        self._require_open()
+        if not self._fit:
+            raise StoreTimeout(self._store_id, f"{self.name} was given up")
         limit = self._progress
         if limit is None:
             return self.inner.readinto(view)
@@ -80,7 +96,7 @@ class TimeLimitedSource(SourceWrapper):
         return count
 
     def _within(self, verb: str, limit: float | None, call: Callable[[], T]) -> T:
-        if self._lost:
+        if self._given_up:
             raise StoreTimeout(self._store_id, f"{self.name} was given up")
         if limit is None:
             return call()
@@ -93,7 +109,7 @@ class TimeLimitedSource(SourceWrapper):
                 future.exception(timeout=min(left, NOTICE_SECONDS))
         if future.done():
             return future.result()
-        self._lost, self._buffer = True, bytearray()
+        self._given_up, self._fit, self._buffer = True, False, bytearray()
         inner.interrupt()
         future.add_done_callback(lambda _: inner.close())
         if self._stopped.is_set():
@@ -109,6 +125,10 @@ class TimeLimitedSource(SourceWrapper):
             self.inner.interrupt()
 
     def close(self) -> None:
-        if not self._lost:  # else its thread closes it
-            self.inner.close()
+        self._fit = False
+        self._close_inner()
         self._buffer = bytearray()
+
+    def _close_inner(self) -> None:
+        if not self._given_up:  # else its thread closes it
+            self.inner.close()
