@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ from conformance import ReadOnlyConformance, StoreConformance
 from faults.loop import run
 from subject import IMAGE, OTHER, Subject, content, drain_all, read_all
 
-from glance_stream.errors import Duplicate, InvalidRequest, StoreDenied, StoreError, StoreFull
+from glance_stream.errors import Duplicate, InvalidRequest, StoreDenied, StoreError, StoreFull, StoreUnavailable
 from glance_stream.model import Location
 from glance_stream.stores.file import FileStore
 from glance_stream.stores.file.directories import FileDirectoriesStore
@@ -125,6 +126,31 @@ def test_where_a_directory_is_missing_nothing_is_written_but_what_is_there_is_re
     with pytest.raises(StoreError):
         run(many.open_writer(OTHER, 3))
     assert not directories[2].exists()
+
+
+@pytest.mark.parametrize("missing", range(3))
+def test_a_new_process_does_not_make_what_is_missing_beside_others(
+    many: FileDirectoriesStore, directories: list[Path], missing: int
+) -> None:
+    """A disk that is not mounted: its mount point's file system would be filled, and the images hidden later."""
+    for directory in directories:
+        directory.mkdir()
+    directories[missing].rmdir()
+    with pytest.raises(StoreUnavailable, match=f"{directories[missing]} is not there: is it mounted"):
+        run(many.open_writer(OTHER, 3))
+    assert not directories[missing].exists()
+    directories[missing].mkdir()
+    run(_drained(many, b"abc"))
+
+
+def test_writers_that_come_first_at_once_make_them_together(many: FileDirectoriesStore, directories: list[Path]) -> None:
+    async def scenario() -> None:
+        writers = await asyncio.gather(*(many.open_writer(name, 3) for name in (IMAGE, OTHER)))
+        for writer in writers:
+            await writer.abort()
+
+    run(scenario())
+    assert all(directory.is_dir() for directory in directories)
 
 
 def test_thin_is_the_stores_own_where_it_is_configured(tmp_path: Path) -> None:

@@ -3,6 +3,9 @@
 A new image goes into the directory of the highest priority that has room for it, of equal ones into that with the most; reading and
 deleting go where the image is. The directories are usually disks, and one that is missing makes the store unavailable for
 writing: whether the image is there already could not be told.
+
+They are made only where none of them is there yet. One that is missing beside others is a disk that is not mounted, or was never
+made: what is written under its mount point would fill another file system, and be hidden once it is mounted.
 """
 
 from __future__ import annotations
@@ -14,12 +17,14 @@ from dataclasses import replace
 
 import msgspec
 
+from glance_stream import threads
 from glance_stream.chunker import Lane, Ring
-from glance_stream.errors import Duplicate, InvalidRequest, StoreError, StoreFull, StoreReadOnly
+from glance_stream.errors import Duplicate, InvalidRequest, StoreError, StoreFull, StoreReadOnly, StoreUnavailable
 from glance_stream.model import Location
 from glance_stream.sources.base import Source
 from glance_stream.stores.base import ObjectStat, Store, Stray, Traits, Writer, require_safe_name
 from glance_stream.stores.file.store import FileStore
+from glance_stream.stores.file.system import is_directory, mapped
 from glance_stream.stores.file.writer import TEMPORARY_NAME, FileWriter, temporary_name
 
 TRACE = "file:"  # and the temporary file's name: in which directory it is, is not known before the opening
@@ -59,6 +64,7 @@ class FileDirectoriesStore(Store):
             FileStore(store_id, path, read_only=read_only, file_perm=file_perm, thin=thin): priority
             for path, priority in directories.items()
         }
+        self._making = asyncio.Lock()  # or another writer sees a half of what the first one makes, and takes it for a loss
 
     @classmethod
     def from_options(cls, store_id: str, options: FileDirectoriesOptions, *, read_only: bool = False) -> FileDirectoriesStore:
@@ -92,8 +98,8 @@ class FileDirectoriesStore(Store):
 
         A thin image may fit where its size does not, so where nothing has room for all of it the roomiest is taken.
         """
-        for one in self._priority:
-            await one.make()
+        async with self._making:
+            await self._make()
         free = {one: await one.free_space() for one in self._priority}
         enough = [one for one in free if free[one] >= max(size_hint or 0, 1)]
         if not enough and not thin:
@@ -101,6 +107,19 @@ class FileDirectoriesStore(Store):
                 self.store_id, f"the image has {size_hint or 'an unknown number of'} bytes, free are {max(free.values())}"
             )
         return max(enough or free, key=lambda one: (self._priority[one] if enough else 0, free[one]))
+
+    async def _make(self) -> None:
+        """All directories, where none is there. Raises StoreUnavailable where only some are, StoreError."""
+        await self.open()
+        there = await threads.call(self._there)
+        for one in self._priority:
+            if there and one not in there:
+                raise StoreUnavailable(self.store_id, f"{one.where} is not there: is it mounted? One that is new is made by hand")
+            await one.make()
+
+    def _there(self) -> set[FileStore]:
+        with mapped(self.store_id):
+            return {one for one in self._priority if is_directory(one.path)}
 
     def open_reader(self, location: Location) -> Source:
         return self._owner(location).open_reader(location)
@@ -130,6 +149,9 @@ class FileDirectoriesStore(Store):
         if not found and failed:
             raise failed[0]
         return found[0] if found else None
+
+    async def places(self) -> frozenset[str]:
+        return frozenset().union(*[await one.places() for one in self._priority])
 
     def owns(self, url: str) -> bool:
         return any(one.owns(url) for one in self._priority)
@@ -188,6 +210,9 @@ class _Writer(Writer):
             return await inner.commit(size, digests)
         finally:
             inner.end()
+
+    async def published(self) -> Location | None:
+        return None if self._inner is None else await self._inner.published()
 
     async def abort(self) -> None:
         self._ended = True
