@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from importlib.metadata import entry_points
 from typing import Any
 
 from glance_stream.config import RESERVED_STORE_PREFIX, StoreConfig, check_store_id
 from glance_stream.glance_config.drivers import MAPPINGS, Unusable
+from glance_stream.glance_config.foreign import foreign
 from glance_stream.glance_config.options import DRIVER_OF, DRIVERS, EVERY_STORE, GENERAL, GLANCE_STORE, MANY_OF_OTHERS
 from glance_stream.glance_config.settings import DEFAULT, Settings
 
@@ -49,9 +49,12 @@ class Section(Mapping[str, Any]):
         return any(self._settings.is_said(group, name) for group in groups)
 
     def written(self) -> dict[str, str]:
-        """All options of the store as they are written, for a driver that we don't know."""
-        shared = {} if self._group == LEGACY else self._settings.written(SHARED)
-        return {**shared, **self._settings.written(self._group)}
+        """The options of this store alone as they are written, for a driver that we don't know."""
+        return {} if self._group == LEGACY else self._settings.written(self._group)
+
+    def written_for_all(self) -> dict[str, str]:
+        """Those that stand beside the options of other drivers."""
+        return self._settings.written(LEGACY if self._group == LEGACY else SHARED)
 
 
 def read_stores(settings: Settings) -> tuple[dict[str, StoreConfig], str]:
@@ -104,22 +107,9 @@ def _store(settings: Settings, store_id: str, driver: str, group: str) -> StoreC
     described: dict[str, Any] = {"description": section["store_description"] or "", "weight": section["weight"] or 0}
     try:
         mapping = MAPPINGS.get(driver)
-        if mapping is None:
-            return StoreConfig(type="glance_store", options=_foreign(driver, section), **described)
-        found = mapping(section)
+        found = mapping(section) if mapping else foreign(driver, section)
     except Unusable as problem:
         return StoreConfig(type="unusable", options={"driver": driver, "reason": str(problem)}, **described)
     for note in found.notes:
         LOG.warning("[%s] of Glance's configuration: %s", group, note)
     return StoreConfig(type=found.type, read_only=driver == "http", options=found.options, **described)
-
-
-def _foreign(driver: str, section: Section) -> dict[str, Any]:
-    """A driver that only an installed glance_store has: cinder, vmware, a third party's. Raises Unusable where there is none."""
-    if not entry_points(group="glance_store.drivers", name=driver):
-        raise Unusable(
-            f"there is no driver {driver!r} here: the native ones are {', '.join(sorted(MAPPINGS))}, others are those of an "
-            "installed glance_store (pip install 'glance-stream[glance-store]')"
-        )
-    known = {option.name for options in (EVERY_STORE, *DRIVERS.values()) for option in options}
-    return {"driver": driver, "options": {name: value for name, value in section.written().items() if name not in known}}

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
@@ -229,6 +230,58 @@ def test_a_store_that_is_configured_wrongly_is_unusable_and_the_others_are_not(
     with pytest.raises(StoreDenied) as caught:
         stores["b"].writer("image")
     assert words in str(caught.value)
+
+
+FOREIGN = """
+    [DEFAULT]
+    enabled_backends = a:file, b:{driver}
+    [backend_defaults]
+    filesystem_store_chunk_size = 131072
+    swift_store_large_object_size = 1024
+    s3_store_large_object_size = 200
+    rados_connect_timeout = 5
+    weight = 3
+    vmware_api_retry_count = 7
+    vmware_server_host = shared
+    [b]
+    vmware_server_host = own
+    vmware_server_pasword = sesame
+    filesystem_store_timeout = 4
+    """
+
+
+def test_a_foreign_driver_gets_its_own_options_and_no_others(read: Read, caplog: pytest.LogCaptureFixture) -> None:
+    """Glance's tuning of other drivers stands in [backend_defaults] too; the driver's edge here refuses what it does not know."""
+    found = read(HEAD + textwrap.dedent(FOREIGN.format(driver="vmware"))).stores["b"]
+    assert (found.type, found.weight) == ("glance_store", 3)
+    assert found.options == {"driver": "vmware", "options": {"vmware_server_host": "own", "vmware_api_retry_count": "7"}}
+    told = [record.getMessage() for record in caplog.records]
+    assert any("[b]" in line and "vmware_server_pasword" in line and "'vmware_server_password'" in line for line in told)
+    assert any("[b]" in line and "filesystem_store_timeout" in line for line in told)
+    assert len(told) == 2
+    assert "sesame" not in str(told)
+
+
+def test_of_a_driver_that_can_not_be_loaded_all_but_the_native_options_stay(
+    read: Read, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def entries(**_: str) -> list[EntryPoint]:
+        return [EntryPoint("broken", "glance_stream.no_such_module:Store", "glance_store.drivers")]
+
+    monkeypatch.setattr("glance_stream.glance_config.foreign.entry_points", entries)
+    found = read(HEAD + textwrap.dedent(FOREIGN.format(driver="broken"))).stores["b"]
+    names = {"vmware_server_host": "own", "vmware_api_retry_count": "7", "vmware_server_pasword": "sesame"}
+    assert found.options == {"driver": "broken", "options": names}
+    assert "sesame" not in caplog.text
+
+
+def test_in_the_form_of_one_store_of_each_driver_a_foreign_one_gets_its_own(read: Read, caplog: pytest.LogCaptureFixture) -> None:
+    found = read(
+        "[glance_store]\nstores = file,vmware\ndefault_store = file\nvmware_server_host = own\nfilesystem_store_timeout = 4\n"
+        "filesystem_store_datadir = /srv/images\nstore_description = old\n"
+    )
+    assert found.stores["vmware"].options == {"driver": "vmware", "options": {"vmware_server_host": "own"}}
+    assert caplog.records == []
 
 
 def test_bracketed_lists_multiple_values_and_deprecated_names(read: Read) -> None:
