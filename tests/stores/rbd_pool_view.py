@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -90,6 +91,13 @@ class PoolView:
 
     def ask_directory(self, method: str, *strings: str) -> None:
         self.ioctx.execute("rbd_directory", "rbd", method, b"".join(map(encoded, strings)))
+
+    def trash_as_removal(self, name: str, internal: str) -> None:
+        """As a removal does at its beginning: cls_rbd's TrashImageSpec, second version, with source REMOVING."""
+        self.rbd.RBD().trash_move(self.ioctx, name, 0)
+        spec = b"\3" + encoded(name) + struct.pack("<IIII", int(time.time()), 0, 0, 0) + b"\0"
+        self.ioctx.execute("rbd_trash", "rbd", "trash_remove", encoded(internal))
+        self.ioctx.execute("rbd_trash", "rbd", "trash_add", encoded(internal) + struct.pack("<BBI", 2, 1, len(spec)) + spec)
 
     def empty(self) -> None:
         for key in self.objects():

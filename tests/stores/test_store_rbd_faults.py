@@ -54,7 +54,7 @@ def store(view: PoolView) -> Iterator[RbdStore]:
 @contextmanager
 def child(view: PoolView, stage: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """And its trace, when it is ready."""
-    options = json.dumps(msgspec.to_builtins(view.options()))
+    options = json.dumps(msgspec.to_builtins(view.options(), enc_hook=int))
     with subprocess.Popen(
         [sys.executable, CHILD, options, IMAGE, stage], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
@@ -175,6 +175,8 @@ def test_no_monitor_is_a_timeout(view: PoolView, tmp_path: Path) -> None:
     with pytest.raises(StoreTimeout):
         run(store.open())
     assert not store.owns(view.url(IMAGE))  # it does not know its cluster
+    with pytest.raises(StoreTimeout):
+        run(store.stat(Location(view.url(IMAGE), "ceph")))
 
 
 def test_a_client_that_was_shut_out_connects_again(store: RbdStore, view: PoolView) -> None:

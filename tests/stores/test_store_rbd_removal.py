@@ -176,7 +176,21 @@ def remove_all_but_the_directory(view: PoolView) -> None:
     view.ask_directory("dir_add_image", TEMPORARY, "abc")
 
 
+def remove_first_step(view: PoolView) -> None:
+    """As librbd 16 and later: it moves the image to the trash, and lists it there no more."""
+    internal = written(view)
+    with view.image(TEMPORARY) as image:
+        remove_all_snapshots(image)
+    view.trash_as_removal(TEMPORARY, internal)
+
+
+def remove_all_snapshots(image: Any) -> None:
+    image.unprotect_snap("snap")
+    image.remove_snap("snap")
+
+
 STATES = [
+    remove_first_step,
     create_nothing,
     create_first_step,
     create_second_step,

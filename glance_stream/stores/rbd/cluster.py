@@ -10,12 +10,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from glance_stream.errors import StoreDenied, StoreError, StoreUnavailable
+from glance_stream import threads
+from glance_stream.errors import StoreDenied, StoreError, StoreTimeout, StoreUnavailable
 from glance_stream.stores.rbd.bindings import Bindings, load
 from glance_stream.stores.rbd.errors import BLOCKLISTED, code_of, mapped, store_error
 from glance_stream.stores.rbd.options import RbdOptions
 
 NO_FSID = "00000000-0000-0000-0000-000000000000"
+LEARNING = 10.0  # seconds to wait, where nothing may block for long, for a cluster that only itself can name
 
 
 class _Connection:
@@ -59,11 +61,20 @@ class Cluster:
     @property
     def fsid(self) -> str:
         """Of the cluster; connects if it must."""
-        if self._fsid is None:
+        if self.known_fsid is None:
             with self.pool():
                 pass
         assert self._fsid is not None
         return self._fsid
+
+    def fsid_soon(self) -> str:
+        """Of the cluster; where only the cluster itself can tell, within `LEARNING` seconds. Raises StoreError."""
+        if (known := self.known_fsid) is not None:
+            return known
+        try:
+            return threads.THREADS.submit(lambda: self.fsid).result(LEARNING)
+        except TimeoutError as error:
+            raise StoreTimeout(self._store_id, f"the cluster has not told its fsid within {LEARNING:g} s") from error
 
     @contextmanager
     def pool(self) -> Iterator[Any]:

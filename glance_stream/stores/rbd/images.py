@@ -8,7 +8,6 @@ after a death in between one image has two names, and removing it by the one tha
 
 from __future__ import annotations
 
-import struct
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -17,9 +16,13 @@ from typing import Any
 
 from glance_stream.errors import ObjectBusy, StoreError, StoreUnavailable
 from glance_stream.stores.rbd.bindings import Bindings
+from glance_stream.stores.rbd.encoding import decoded, encoded
 from glance_stream.stores.rbd.errors import code_of
+from glance_stream.stores.rbd.trash import TRASH, trashed
 
-DIRECTORY, TRASH = "rbd_directory", "rbd_trash"
+# Of an image that a writer of ours made: its temporary name and the image's id, since clones and copies inherit it.
+MARK = "glance_stream.writer"
+DIRECTORY = "rbd_directory"
 DIFFERENT = 4095  # Ceph's MAX_ERRNO: from here on an errno says at which byte two contents differ
 LONGEST_ID = 4096  # bytes read of an id object
 
@@ -65,7 +68,7 @@ class Images:
             held = self._ioctx.read(f"rbd_id.{name}", LONGEST_ID)
         except self._rados.ObjectNotFound:
             return None
-        return _decoded(held)
+        return decoded(held)[0]
 
     def listed_id_of(self, name: str) -> str | None:
         return self._ask_directory("dir_get_id", name)
@@ -75,16 +78,14 @@ class Images:
 
     def _ask_directory(self, method: str, key: str) -> str | None:
         try:
-            _, answer = self._ioctx.execute(DIRECTORY, "rbd", method, _encoded(key))
+            _, answer = self._ioctx.execute(DIRECTORY, "rbd", method, encoded(key))
         except self._rados.ObjectNotFound:
             return None
-        return _decoded(answer)
+        return decoded(answer)[0]
 
     def trashed(self) -> dict[str, float]:
-        """Names in the pool's trash, and since when. A removal that was cut short is there: librbd moves the image there first."""
-        return {
-            each["name"]: each["deletion_time"].replace(tzinfo=UTC).timestamp() for each in self._rbd.RBD().trash_list(self._ioctx)
-        }
+        """Names in the pool's trash, and since when; removals that were cut short are there too."""
+        return {each.name: each.when for each in trashed(self._rados, self._ioctx)}
 
     def is_anything_of(self, name: str) -> bool:
         """Whether anything is left of an image of this name, whole or not."""
@@ -142,7 +143,7 @@ class Images:
     def drop_id_object(self, name: str, internal: str) -> None:
         """Remove ``rbd_id.<name>`` if it still is this image's: in one step, since another may have taken the name meanwhile."""
         with self._rados.WriteOpCtx() as operation:
-            operation.cmpext(_encoded(internal), 0)
+            operation.cmpext(encoded(internal), 0)
             operation.remove()
             try:
                 self._ioctx.operate_write_op(operation, f"rbd_id.{name}")
@@ -152,25 +153,64 @@ class Images:
                 if (code_of(error) or 0) < DIFFERENT:
                     raise
 
-    def discard(self, temporary: str, final: str, patience: float) -> str | None:
+    def is_published(self, temporary: str, final: str, patience: float) -> bool:
+        """Whether the image under the final name is the one that had this temporary name.
+
+        Also one that a removal has left in the trash: the removal is finished by that name. Raises ObjectBusy while a writer lives
+        that may yet rename its image, StoreError for what is left of an image without its header, which tells nothing any more.
+        """
+        if self.is_renamed(temporary, final):
+            return True
+        self.await_unwatched(temporary, patience)
+        return self.is_renamed(temporary, final)
+
+    def is_renamed(self, temporary: str, final: str) -> bool:
+        """As it is now. By the directory: the id object alone is a rename that was cut short, and taken back."""
+        return any(self._mark_of(internal) == mark(temporary, internal) for internal in self.ids_by(final))
+
+    def ids_by(self, name: str) -> list[str]:
+        """Of what a removal by this name would remove: the image or, if there is none, what an earlier one left in the trash.
+
+        What an operator has put there is not among it: librbd removes that by its id only.
+        """
+        if (listed := self.listed_id_of(name)) is not None:
+            return [listed]
+        return [each.id for each in trashed(self._rados, self._ioctx) if each.name == name and each.removing]
+
+    def _mark_of(self, internal: str) -> str | None:
+        try:
+            with self._rbd.Image(self._ioctx, image_id=internal, read_only=True) as image:
+                return str(image.metadata_get(MARK))
+        except KeyError:
+            return None
+        except self._rbd.ImageNotFound as error:
+            raise StoreError(self._store_id, f"what is left of image {internal} does not tell who made it") from error
+
+    def discard(self, temporary: str, final: str, patience: float) -> None:
         """Remove what a writer left under its temporary name, and the final name if a rename got only as far as to write it.
 
-        Returns the internal id of the image that a rename has moved to its final name: that one is committed and stays.
+        An image that a rename has moved to its final name is committed and stays.
         """
         internal = self.id_of(temporary)
         if internal:
-            name = self.listed_name_of(internal)
-            if name not in (None, temporary):
+            if not self._has_moved(internal, temporary):
+                self.await_unwatched(temporary, patience)  # a writer keeps its image open until it is renamed
+            if self._has_moved(internal, temporary):
                 self.drop_id_object(temporary, internal)
-                return internal
-            self.await_unwatched(temporary, patience)
+                return
             self.drop_id_object(final, internal)
         if self.is_anything_of(temporary):
             with suppress(self._rbd.ImageNotFound):  # librbd says so when it has removed a lone id object
                 self.remove_whole(temporary, patience)
             if self.is_anything_of(temporary):
                 raise StoreError(self._store_id, f"something is left of image {temporary}")
-        return None
+
+    def _has_moved(self, internal: str, temporary: str) -> bool:
+        return self.listed_name_of(internal) not in (None, temporary)
+
+
+def mark(temporary: str, internal: str) -> str:
+    return f"{temporary} {internal}"
 
 
 def remove_snapshot(rbd: Any, image: Any, name: str) -> None:
@@ -183,15 +223,3 @@ def remove_snapshot(rbd: Any, image: Any, name: str) -> None:
         return
     with suppress(rbd.ImageNotFound):
         image.remove_snap(name)
-
-
-def _encoded(text: str) -> bytes:
-    """As Ceph's ``encode`` of a string: its length in 32 bits, little-endian, then the bytes."""
-    return struct.pack("<I", len(text)) + text.encode()
-
-
-def _decoded(held: bytes) -> str:
-    if len(held) < 4:
-        return ""
-    (length,) = struct.unpack_from("<I", held)
-    return held[4 : 4 + length].decode()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 from dataclasses import dataclass
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from glance_stream.stores.base import SAFE_NAME
 
@@ -15,8 +15,9 @@ TEMPORARY_NAME = re.compile(r"\.(?P<image_id>[A-Za-z0-9_][A-Za-z0-9_.-]*)\.[0-9a
 
 @dataclass(frozen=True)
 class Place:
-    """An image and its snapshot in the store's pool."""
+    """An image and its snapshot in the store's pool, and the cluster's fsid."""
 
+    fsid: str
     image: str
     snapshot: str
 
@@ -36,18 +37,16 @@ def location_url(fsid: str, pool: str, image_id: str) -> str:
     return f"rbd://{quote(fsid, '')}/{quote(pool, '')}/{quote(image_id, '')}/{SNAPSHOT}"
 
 
-def place_of(url: str, fsid: str, pool: str) -> Place | None:
-    """What a location in this cluster and pool names; None for any other URL.
+def place_of(url: str, pool: str) -> Place | None:
+    """What a location in this pool of whatever cluster names; None for any other URL.
 
     The short form ``rbd://image`` is not taken: it does not tell which of several pools and clusters has the image.
     """
-    prefix = f"rbd://{quote(fsid, '')}/{quote(pool, '')}/"
-    if not url.startswith(prefix):
+    scheme, _, rest = url.partition("://")
+    parts = rest.split("/")
+    if scheme != "rbd" or len(parts) != 4 or parts[1] != quote(pool, "") or not all(map(SAFE_NAME.fullmatch, parts[2:])):
         return None
-    parts = url.removeprefix(prefix).split("/")
-    if len(parts) != 2 or not all(SAFE_NAME.fullmatch(part) for part in parts):
-        return None
-    return Place(*parts)
+    return Place(unquote(parts[0]), *parts[2:])
 
 
 def trace_url(pool: str, temporary: str) -> str:

@@ -59,6 +59,8 @@ class RbdSource(Source):
     def _connect(self) -> None:
         with ExitStack() as opening:
             ioctx = opening.enter_context(self._cluster.pool())
+            if self._place.fsid != self._cluster.fsid:
+                raise StoreError(self._store_id, f"{self.name} is in another cluster than the store")
             opening.enter_context(mapped(self._store_id, f"{self.name} can't be read"))
             images = Images(self._store_id, self._cluster.bindings(), ioctx)
             image = opening.enter_context(images.opened(self._place.image, self._place.snapshot))

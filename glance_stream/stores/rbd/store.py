@@ -41,7 +41,7 @@ class RbdStore(Store):
 
     def __init__(self, store_id: str, options: RbdOptions, *, read_only: bool = False) -> None:
         self.store_id = store_id
-        self.traits = Traits(read_only=read_only, thin=True)
+        self.traits = Traits(read_only=read_only, thin=True, marked=True)
         self._options = options
         self._cluster = Cluster(store_id, options)
         self._writers: WeakValueDictionary[str, RbdWriter] = WeakValueDictionary()
@@ -73,7 +73,8 @@ class RbdStore(Store):
         return writer
 
     def open_reader(self, location: Location) -> Source:
-        return RbdSource(self.store_id, self._cluster, self._place_of(location), location.url)
+        """The cluster is compared when the source is opened: it may have to be asked."""
+        return RbdSource(self.store_id, self._cluster, self._place_here(location), location.url)
 
     async def stat(self, location: Location) -> ObjectStat:
         return await threads.call(self._stat, location)
@@ -96,9 +97,7 @@ class RbdStore(Store):
 
     async def discard(self, trace: str) -> None:
         """Waits up to `PATIENCE` seconds for a writer that died to be forgotten by the cluster; then ObjectBusy."""
-        temporary = temporary_of(trace, self._options.pool)
-        if temporary is None:
-            raise StoreError(self.store_id, f"not a temporary image of this store: {trace}")
+        temporary = self._temporary_of(trace)
         if (writer := self._writers.get(trace)) is not None:
             await writer.abort()
         await threads.call(self._discard, temporary)
@@ -108,6 +107,23 @@ class RbdStore(Store):
         assert image_id is not None, "it was parsed"
         with self._images(f"image {temporary} can't be removed") as images:
             images.discard(temporary, image_id, PATIENCE)
+
+    async def published(self, trace: str) -> Location | None:
+        """By the mark that a writer leaves in its image, which tells it from any other, a copy included.
+
+        Where another process may be about to rename, this waits up to `PATIENCE` seconds for its end; then ObjectBusy.
+        """
+        temporary = self._temporary_of(trace)
+        if (writer := self._writers.get(trace)) is not None:
+            return await writer.published()
+        return await threads.call(self._published, temporary)
+
+    def _published(self, temporary: str) -> Location | None:
+        image_id = image_id_of(temporary)
+        assert image_id is not None, "it was parsed"
+        with self._images(f"image {image_id}") as images:
+            made = images.is_published(temporary, image_id, PATIENCE)
+        return Location(location_url(self._cluster.fsid, self._options.pool, image_id), self.store_id) if made else None
 
     async def strays(self) -> list[Stray]:
         """By the lists of images and of trash. In none of them: the one tiny object of a creation that died at its first step."""
@@ -137,8 +153,16 @@ class RbdStore(Store):
         return Location(location_url(self._cluster.fsid, self._options.pool, image_id), self.store_id)
 
     def owns(self, url: str) -> bool:
-        """Until it is connected the store knows its cluster from the option ``fsid`` or from ``ceph_conf``, or it owns nothing."""
-        return self._parsed(url) is not None
+        """Pools of a name are in many clusters, so the fsid has to be known.
+
+        Where neither the option ``fsid`` nor ``ceph_conf`` tells it, the cluster is asked, once: that may hold up the first call,
+        for 10 s at most. Of a cluster that does not answer nothing is owned.
+        """
+        place = place_of(url, self._options.pool)
+        try:
+            return place is not None and place.fsid == self._cluster.fsid_soon()
+        except StoreError:
+            return False
 
     async def close(self) -> None:
         await threads.call(self._cluster.close)
@@ -147,18 +171,25 @@ class RbdStore(Store):
         if self.traits.read_only:
             raise StoreReadOnly(self.store_id, "the store is read-only")
 
-    def _parsed(self, url: str) -> Place | None:
-        try:
-            fsid = self._cluster.known_fsid
-        except StoreError:
-            return None
-        return place_of(url, fsid, self._options.pool) if fsid is not None else None
-
-    def _place_of(self, location: Location) -> Place:
-        place = self._parsed(location.url)
+    def _place_here(self, location: Location) -> Place:
+        """In the store's pool, of whatever cluster."""
+        place = place_of(location.url, self._options.pool)
         if place is None:
             raise StoreError(self.store_id, f"{location.url} is not in {self.where}")
         return place
+
+    def _place_of(self, location: Location) -> Place:
+        """Connects where only the cluster can tell its fsid."""
+        place = self._place_here(location)
+        if place.fsid != self._cluster.fsid:
+            raise StoreError(self.store_id, f"{location.url} is not in {self.where}")
+        return place
+
+    def _temporary_of(self, trace: str) -> str:
+        temporary = temporary_of(trace, self._options.pool)
+        if temporary is None:
+            raise StoreError(self.store_id, f"not a temporary image of this store: {trace}")
+        return temporary
 
     @contextmanager
     def _images(self, doing: str) -> Iterator[Images]:

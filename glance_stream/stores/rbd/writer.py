@@ -17,9 +17,10 @@ from glance_stream.errors import Duplicate, StoreError
 from glance_stream.model import Location
 from glance_stream.stores.base import Writer
 from glance_stream.stores.rbd.cluster import Cluster
+from glance_stream.stores.rbd.delete import delete_image
 from glance_stream.stores.rbd.errors import mapped, store_error
-from glance_stream.stores.rbd.images import Images
-from glance_stream.stores.rbd.names import SNAPSHOT, location_url, temporary_name, trace_url
+from glance_stream.stores.rbd.images import MARK, Images, mark
+from glance_stream.stores.rbd.names import SNAPSHOT, Place, location_url, temporary_name, trace_url
 from glance_stream.stores.rbd.options import MIB, RbdOptions
 from glance_stream.stores.rbd.sparse import data_runs
 from glance_stream.stores.rbd.window import Window
@@ -50,7 +51,7 @@ class RbdWriter(Writer):
         self._image: Any = None
         self._begun = self._ended = self._thin = False
         self._created = False  # or it may be
-        self._renaming = False  # the answer to the rename is not known
+        self._internal: str | None = None  # the image's id, whatever its name
         self._position = self._size = 0
         self._flushed: int | None = None
 
@@ -73,7 +74,7 @@ class RbdWriter(Writer):
             self._create(ioctx, size)
             image = opening.enter_context(images.opened(self._temporary, read_only=False))
             with self._lock:
-                self._image, self._size = image, size
+                self._image, self._size, self._internal = image, size, image.id()
                 self._held = opening.pop_all()
 
     def _create(self, ioctx: Any, size: int) -> None:
@@ -149,6 +150,7 @@ class RbdWriter(Writer):
                 image.resize(size)
                 self._size = size
             image.flush()
+            image.metadata_set(MARK, mark(self._temporary, image.id()))
             with suppress(self._cluster.bindings().rbd.ImageExists):  # an earlier flush came as far as that
                 image.create_snap(SNAPSHOT)
             if not image.is_protected_snap(SNAPSHOT):
@@ -167,17 +169,24 @@ class RbdWriter(Writer):
     def _publish(self) -> Location:
         with self._naming:
             self._end()
-            self._let_go()
-            with self._cluster.pool() as ioctx, mapped(self._store_id, f"image {self._final} can't get its name"):
-                rbd = self._cluster.bindings().rbd
-                self._renaming = True
-                try:
-                    rbd.RBD().rename(ioctx, self._temporary, self._final)
-                except (rbd.ImageExists, rbd.ImageNotFound):
-                    self._renaming = False
-                    raise
-            self._created = self._renaming = False  # committed: no longer this writer's to remove
-            return Location(location_url(self._cluster.fsid, self._options.pool, self._final), self._store_id)
+            try:
+                with self._cluster.pool() as ioctx, mapped(self._store_id, f"image {self._final} can't get its name"):
+                    self._cluster.bindings().rbd.RBD().rename(ioctx, self._temporary, self._final)
+            finally:
+                self._let_go()  # not before: an image that nobody has open may be discarded
+            self._created = False  # committed: no longer this writer's to remove
+            return self._location()
+
+    def _location(self) -> Location:
+        return Location(location_url(self._cluster.fsid, self._options.pool, self._final), self._store_id)
+
+    async def published(self) -> Location | None:
+        """What `commit` has made visible, once a commit under way has ended. Raises StoreError."""
+        return await threads.call(self._published)
+
+    def _published(self) -> Location | None:
+        with self._naming, self._cluster.pool() as ioctx, mapped(self._store_id, f"image {self._final}"):
+            return self._location() if self._images(ioctx).is_renamed(self._temporary, self._final) else None
 
     async def abort(self) -> None:
         self._end()
@@ -190,15 +199,19 @@ class RbdWriter(Writer):
             finally:
                 if self._created:
                     self._remove()
-                    self._created = self._renaming = False
+                    self._created = False
 
     def _remove(self) -> None:
         with self._cluster.pool() as ioctx, mapped(self._store_id, f"image {self._temporary} can't be removed"):
             images = self._images(ioctx)
-            committed = images.discard(self._temporary, self._final, patience=0)
-            # The commit has failed and yet the name was changed. By its internal id the image is known to be this writer's.
-            if self._renaming and committed is not None and images.id_of(self._final) == committed:
-                images.remove_whole(self._final)
+            images.discard(self._temporary, self._final, patience=0)
+            if self._internal is None:
+                return
+            if self._internal in images.ids_by(self._final):  # a commit that failed, and yet changed the name
+                place = Place(self._cluster.fsid, self._final, SNAPSHOT)
+                delete_image(self._store_id, self._cluster.bindings().rbd, images, place)
+            else:
+                images.drop_id_object(self._final, self._internal)
 
     def _images(self, ioctx: Any) -> Images:
         return Images(self._store_id, self._cluster.bindings(), ioctx)
