@@ -109,6 +109,8 @@ class Wayward(driver.Store):
                     del self.objects[image_id]
                 raise
         if "fails at the end" in self.does:
+            if "leaves parts" not in self.does:
+                del self.objects[image_id]
             raise self.raises
         return self._added(image_id, bytes(held), hashing_algo)
 

@@ -148,6 +148,46 @@ class Backend:
             with suppress(NotFound):
                 self.delete(url)
 
+    def remove_part(self, image_id: str, largest: int) -> None:
+        """What is left of an ``add`` that failed and has read ``largest`` bytes, not all of the image.
+
+        Raises StoreError for an object with more than that, which is another's or nobody knows whose.
+        """
+        if self.sees_complete_only:
+            return  # what is there, if anything, is complete: not ours
+        driver = self.drivers.get()
+        for url in self.urls(driver, image_id):
+            try:
+                held = self.size(url)
+            except NotFound:
+                if self.place.partial is Partial.TOLD:
+                    self.remove([url])
+                continue
+            if self.place.partial is Partial.ALIKE:
+                if held > largest:
+                    raise self.in_doubt(url)
+                self.remove([url])
+
+    def require_nothing(self, image_id: str) -> None:
+        """After an ``add`` that failed when it had read all: it may have made an object all the same, and so may another Glance.
+
+        Raises StoreError for what is there, complete for all that can be told, and where it can't be told what is there.
+        """
+        urls, found = self.urls(self.drivers.get(), image_id), self.find(image_id)
+        if found is not None:
+            raise self.in_doubt(found)
+        if not urls:
+            raise self._unforetold(image_id)
+        if self.place.partial is Partial.TOLD:
+            self.remove(urls)
+
+    def in_doubt(self, url: str) -> StoreError:
+        where = without_credentials(url)
+        return StoreError(self.store_id, f"{where} is there, and {self.name} does not tell whose it is: check it by hand")
+
+    def _unforetold(self, image_id: str) -> StoreError:
+        return StoreError(self.store_id, f"can't tell what is left: look by hand for {self.place.look_for}{image_id}")
+
     def discard(self, image_id: str) -> None:
         """What a writer left that died, and nothing that may be complete. Raises StoreError where somebody has to look."""
         if self.sees_complete_only:
@@ -160,7 +200,7 @@ class Backend:
             where = without_credentials(found)
             raise StoreError(self.store_id, f"{where} may be complete or not, {self.name} does not tell: check it by hand")
         elif not urls:
-            raise StoreError(self.store_id, f"can't tell what is left: look by hand for {self.place.look_for}{image_id}")
+            raise self._unforetold(image_id)
 
 
 def close(chunks: Any) -> None:

@@ -38,6 +38,7 @@ class Feed:
         self._pieces: list[memoryview] = []
         self._held = b""
         self._finished = self._broken = self._reader_gone = self._asked = False
+        self.taken = 0  # bytes that the driver has read
 
     # -- the writer's side ------------------------------------------------------------------------------------------------
 
@@ -82,6 +83,11 @@ class Feed:
             self._changed.wait_for(lambda: self._asked or self._broken or self._reader_gone)
 
     @property
+    def finished(self) -> bool:
+        """Whether the driver may have seen the whole image."""
+        return self._finished
+
+    @property
     def reader_gone(self) -> bool:
         return self._reader_gone
 
@@ -121,6 +127,7 @@ class Feed:
     def _take(self, size: int) -> bytes:
         first = self._pieces[0]
         taken = bytes(first[:size])
+        self.taken += len(taken)
         if len(taken) < len(first):
             self._pieces[0] = first[len(taken) :]
         else:

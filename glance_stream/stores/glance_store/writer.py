@@ -40,8 +40,9 @@ class Writers(Protocol):
 class GlanceStoreWriter(Writer):
     """One ``add`` of a driver, on a thread of its own from `open` to `commit` or `abort`.
 
-    What is under the image's name after an ``add`` that failed, and not with Duplicate, is taken for this writer's: there was
-    nothing before, and an image has one writer at a time.
+    Known to be this writer's is only what the driver has given a location of. After an ``add`` that failed a driver cleans up
+    itself; if something is there all the same, it is taken for a part of this image if the driver has not read the whole of it
+    and there is no more than it has read. Whatever else is there may be another Glance's: it stays, and the abort raises.
     """
 
     def __init__(self, backend: Backend, writers: Writers, image_id: str, trace: str) -> None:
@@ -57,6 +58,7 @@ class GlanceStoreWriter(Writer):
         self._starting = threading.Lock()  # an abort waits for an opening under way
         self._driver: Driver | None = None
         self._add: Future[Added] | None = None
+        self._published: Location | None = None
 
     async def open(self, size_hint: int | None, *, thin: bool = False) -> None:
         """Returns when the driver asks for the first byte. Whether it leaves out zeros is an option of the driver's."""
@@ -135,6 +137,7 @@ class GlanceStoreWriter(Writer):
             if self._settled:
                 raise StoreError(self._backend.store_id, "the writer was aborted while it committed")
             self._settle()
+            self._published = location
         return location
 
     def _check(self, added: Added, size: int, digests: Mapping[str, str]) -> None:
@@ -147,8 +150,17 @@ class GlanceStoreWriter(Writer):
         if held != size:
             raise StoreError(self._backend.store_id, f"the object has {held} bytes, not {size}")
 
+    async def published(self) -> Location | None:
+        """What `commit` returned. After any other commit an `abort` has to settle what there is; raises StoreError before."""
+        if not self._settled and self._feed.finished:
+            raise StoreError(self._backend.store_id, "can't tell what the driver has made of the image")
+        return self._published
+
     async def abort(self) -> None:
-        """Waits for the driver's ``add`` to end, however long that takes: until then it may write."""
+        """Waits for the driver's ``add`` to end, however long that takes: until then it may write.
+
+        Raises StoreError, again and again, while there is an object that may be this writer's or another's.
+        """
         self._ended = True
         self._feed.fail()
         await threads.call(self._undo)
@@ -159,18 +171,20 @@ class GlanceStoreWriter(Writer):
                 return
             if self._add is not None:
                 wait([self._add])
-                self._backend.remove(self._written(self._add))
+                self._clean_up(self._add)
             self._settle()
 
-    def _written(self, add: Future[Added]) -> list[str]:
-        """Where there may be an object of this writer."""
-        assert self._driver is not None
+    def _clean_up(self, add: Future[Added]) -> None:
         error = add.exception()
         if error is None:
-            return [add.result().url]
-        if isinstance(as_ours(self._backend.store_id, error, self._backend.mask), Duplicate):
-            return []
-        return self._backend.urls(self._driver, self.image_id)
+            self._backend.remove([add.result().url])
+        elif isinstance(as_ours(self._backend.store_id, error, self._backend.mask), Duplicate):
+            pass  # another's
+        elif self._feed.finished:
+            self._writers.end(self)  # nothing more is written or removed: the name need not be kept for this
+            self._backend.require_nothing(self.image_id)
+        else:
+            self._backend.remove_part(self.image_id, self._feed.taken)
 
     def _settle(self) -> None:
         """Committed, or nothing left: whatever is under the image's name from now on is no matter of this writer."""
