@@ -45,7 +45,7 @@ def command(invocation: Invocation, /, stores: tuple[str, ...], size: str, no_wr
     it back, compares and deletes it. A read-only store is only asked. Latency is that of a look for an image that is not there.
     """
     from glance_stream import loop
-    from glance_stream.cli.session import interruptible
+    from glance_stream.cli.session import LOOKING, UNRECORDED, interruptible
     from glance_stream.config import parse_size
 
     try:
@@ -55,7 +55,8 @@ def command(invocation: Invocation, /, stores: tuple[str, ...], size: str, no_wr
     config = invocation.load_config()  # and no catalogue: a broken one is not the stores' fault
 
     async def told() -> Result:
-        return await interruptible(invocation.reporter, _check(invocation, config, stores, wanted))
+        words = LOOKING if wanted is None else UNRECORDED
+        return await interruptible(invocation.reporter, _check(invocation, config, stores, wanted), words)
 
     return invocation.reporter.finish(loop.run(told()))
 
@@ -132,7 +133,7 @@ def _fields(config: Config, store_id: str, row: StoreCheck | GlanceStreamError) 
         "description": settings.description if settings else "",
         "default": store_id == config.default_store,
         "read_only": settings.read_only if settings else False,
-        "status": "ok" if error is None else "error",
+        "status": "error" if isinstance(row, Exception) else row.status,
         "message": "" if error is None else str(error),
     }
     return fields if isinstance(row, Exception) else fields | _measured(row)

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -19,9 +20,25 @@ from glance_stream.model import Image
 
 SHORTEST_PREFIX = 4  # of an image id; as short as people will type and long enough to mean one of many
 
-STOPPING = "interrupted: rolling back; interrupt again to leave at once, then 'glance-stream recover' finds what is left"
-STOPPING_ALREADY = "interrupted: a rollback is under way already; interrupt again to leave at once"
-LEFT_AT_ONCE = "left before the rollback had ended: run 'glance-stream recover'"
+
+@dataclass(frozen=True)
+class Words:
+    """What is told of an interrupt: the first, one during a rollback, and one that leaves at once, with its exit code."""
+
+    stopping: str = "interrupted: rolling back; interrupt again to leave at once, then 'glance-stream recover' finds what is left"
+    stopping_already: str = "interrupted: a rollback is under way already; interrupt again to leave at once"
+    left: str = "left before the rollback had ended: run 'glance-stream recover'"
+    left_code: int = EXIT_LEFTOVERS
+
+
+RECORDED = Words()
+# Of what no record knows recover finds nothing, and its sweep only what was not complete.
+UNRECORDED = Words(
+    "interrupted: removing the test object; interrupt again to leave at once, and it stays where it is",
+    "interrupted: the test object is being removed already; interrupt again to leave at once",
+    "left before the test object was gone, and no record knows it; 'glance-stream recover --sweep' removes what is not complete",
+)
+LOOKING = Words("interrupted: interrupt again to leave at once", left="left at once", left_code=EXIT_INTERRUPTED)
 
 Work = Callable[[Site], Coroutine[Any, Any, Result]]
 
@@ -39,10 +56,10 @@ def with_site(invocation: Invocation, work: Work) -> int:
     return invocation.reporter.finish(loop.run(opened()))
 
 
-async def interruptible(reporter: Reporter, work: Coroutine[Any, Any, Result]) -> Result:
+async def interruptible(reporter: Reporter, work: Coroutine[Any, Any, Result], words: Words = RECORDED) -> Result:
     """Do the work; SIGINT, SIGTERM and SIGHUP cancel it once, and it rolls back. A second one leaves at once."""
     task = asyncio.ensure_future(work)
-    interrupts = _Interrupts(reporter, task)
+    interrupts = _Interrupts(reporter, task, words)
     running = asyncio.get_running_loop()
     for number in (signal.SIGINT, *ending_signals()):
         running.add_signal_handler(number, interrupts.received)
@@ -53,9 +70,10 @@ async def interruptible(reporter: Reporter, work: Coroutine[Any, Any, Result]) -
 
 
 class _Interrupts:
-    def __init__(self, reporter: Reporter, task: asyncio.Future[Result]) -> None:
+    def __init__(self, reporter: Reporter, task: asyncio.Future[Result], words: Words) -> None:
         self._reporter = reporter
         self._task = task
+        self._words = words
         self._seen = False
 
     def received(self) -> None:
@@ -63,14 +81,14 @@ class _Interrupts:
             self._leave()
         self._seen = True
         if self._reporter.phase == "rolling back":  # a cancellation would end just that
-            self._reporter.interrupted(STOPPING_ALREADY)
+            self._reporter.interrupted(self._words.stopping_already)
         elif self._task.cancel():
-            self._reporter.interrupted(STOPPING)
+            self._reporter.interrupted(self._words.stopping)
 
     def _leave(self) -> None:
         """Not by an exception: threads that hang in a store would be waited for."""
-        self._reporter.finish(Result(EXIT_LEFTOVERS, error=("Interrupted", LEFT_AT_ONCE)))
-        os._exit(EXIT_LEFTOVERS)
+        self._reporter.finish(Result(self._words.left_code, error=("Interrupted", self._words.left)))
+        os._exit(self._words.left_code)
 
 
 async def find_image(site: Site, text: str) -> str:

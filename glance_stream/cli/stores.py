@@ -47,12 +47,12 @@ def command(invocation: Invocation, /) -> int:
     All are opened at the same time, and none is waited for very long.
     """
     from glance_stream import loop
-    from glance_stream.cli.session import interruptible
+    from glance_stream.cli.session import LOOKING, interruptible
 
     config = invocation.load_config()  # and no more: a broken catalogue is not the stores' fault
 
     async def told() -> Result:
-        return await interruptible(invocation.reporter, _stores(config))
+        return await interruptible(invocation.reporter, _stores(config), LOOKING)
 
     return invocation.reporter.finish(loop.run(told()))
 

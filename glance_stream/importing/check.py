@@ -34,7 +34,7 @@ class StoreCheck:
     """What is known of one store so far. Times in seconds, sizes in bytes; None: not known, or not tried.
 
     latency: the median time of a look for an image that is not there. size: of what was written and read back. leftovers: what
-    could not be removed again.
+    could not be removed again. begun, ended: the trial.
     """
 
     store: Store
@@ -45,6 +45,15 @@ class StoreCheck:
     write_seconds: float | None = None
     read_seconds: float | None = None
     leftovers: list[Leftover] = field(default_factory=list)
+    begun: bool = False
+    ended: bool = False
+
+    @property
+    def status(self) -> str:
+        """'ok' only of a store that was tried to the end."""
+        if self.error is not None:
+            return "error"
+        return "ok" if self.ended else "interrupted" if self.begun else "not tried"
 
 
 async def open_all(checks: Sequence[StoreCheck]) -> None:
@@ -66,11 +75,13 @@ async def try_out(check: StoreCheck, size: int | None, limits: Limits, observer:
 
     size: bytes to write, read back and delete; None for nothing. A read-only store is only asked.
     """
+    check.begun = True
     try:
         if size is not None and not check.store.traits.read_only:
             await _write_and_read(check, size, limits, observer)
         check.latency = await _latency(check.store, limits)
         check.free = await ask(check.store.store_id, check.store.free_space(), limits.undo_timeout)
+        check.ended = True
     except Exception as error:
         check.error = as_store_error(check.store.store_id, error)
 

@@ -7,12 +7,13 @@ import json
 import os
 import re
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
-from real_program import STORES, Program, ended
+from real_program import STORES, Program, ended, eventually
 
-from glance_stream.errors import EXIT_BAD_REQUEST, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_PARTIAL
+from glance_stream.errors import EXIT_BAD_REQUEST, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_LEFTOVERS, EXIT_PARTIAL
 
 DOCUMENTED = set(re.findall(r"`(\w+)`", (Path(__file__).parents[2] / "docs" / "json.md").read_text())) | {"event", "exit_code"}
 
@@ -91,18 +92,49 @@ def test_bad_requests(program: Program, arguments: list[str], words: str) -> Non
     assert words in program.run("check", *arguments, code=EXIT_BAD_REQUEST)[1]
 
 
+def writing(program: Program, *arguments: str) -> subprocess.Popen[bytes]:
+    """A check that writes much into its first store just now."""
+    process = program.start("check", *arguments, "--size", "2GiB")
+    eventually(lambda: process.poll() is not None or program.size("fast"))
+    assert process.poll() is None
+    return process
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_leaves_nothing(program: Program, number: signal.Signals) -> None:
-    process = program.start("check", "fast", "--size", "2GiB", "--json")
-    assert process.stdout is not None
-    for line in process.stdout:
-        moment = json.loads(line)
-        if moment["event"] == "progress" and moment["produced"]:
-            break
+def test_an_interrupt_leaves_nothing_and_says_nothing_good_of_what_was_not_tried(program: Program, number: signal.Signals) -> None:
+    process = writing(program, "--json")
     process.send_signal(number)
     out, _ = ended(process, EXIT_INTERRUPTED)
-    assert json.loads(out.splitlines()[-1])["leftovers"] == []
+    result = json.loads(out.splitlines()[-1])
+    assert {one["store"]: one["status"] for one in result["stores"]} == {
+        "fast": "interrupted",
+        "mirror": "not tried",
+        "archive": "not tried",
+    }
+    assert result["leftovers"] == []
     assert program.objects("fast") == []
+
+
+def test_an_interrupted_person_is_not_sent_to_recover(program: Program) -> None:
+    """It goes by records, and there are none."""
+    process = writing(program)
+    process.send_signal(signal.SIGINT)
+    out, err = ended(process, EXIT_INTERRUPTED)
+    assert "interrupted: removing the test object" in err
+    assert "recover" not in out + err
+    assert f"archive  file, {program.home}/archive  not tried" in out
+
+
+def test_a_second_interrupt_says_what_stays(program: Program) -> None:
+    process = writing(program, "--json")
+    process.send_signal(signal.SIGSTOP)  # so that both are there when it looks
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGTERM)
+    process.send_signal(signal.SIGCONT)
+    out, _ = ended(process, EXIT_LEFTOVERS)
+    assert "no record knows it; 'glance-stream recover --sweep'" in json.loads(out.splitlines()[-1])["error"]["message"]
+    (left,) = program.objects("fast")
+    (program.home / "fast" / left).unlink()
 
 
 # -- Glance's own files -----------------------------------------------------------------------------------------------------------
