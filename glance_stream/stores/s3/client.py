@@ -17,7 +17,6 @@ from glance_stream.sources.http_limits import HttpLimits
 from glance_stream.stores.s3.errors import INSTALL, NO_BUCKET, BucketGone, mapped
 
 WRITER = "glance-stream-writer"  # metadata of an object: which writer made it
-CONTROL_TRIES = 4  # of a request that carries no bytes; botocore waits up to 20 s between two
 _ABORTS = 6  # a part that was under way when its upload was aborted may come in afterwards (S3's documentation)
 _AWS = "s3.amazonaws.com"
 
@@ -51,6 +50,7 @@ class S3Object:
 
     size: int
     writer: str | None
+    etag: str = ""
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ class Bucket:
                 said = self._client().head_object(**self._named(key))
         except NotFound:
             return None
-        return S3Object(said["ContentLength"], said.get("Metadata", {}).get(WRITER))
+        return S3Object(said["ContentLength"], said.get("Metadata", {}).get(WRITER), said.get("ETag", ""))
 
     def delete(self, key: str) -> None:
         with mapped(self._store_id, f"deleting {key}"):
@@ -139,7 +139,7 @@ class Bucket:
         return signed.partition("?")[0]
 
     def signed(self, method: str, url: str, headers: Mapping[str, str] | None = None) -> dict[str, str]:
-        """The headers, and those that sign them and the URL, but not the body: what cares for that is said in ``s3.py``."""
+        """The headers, and those that sign them and the URL, but not the body: what cares for that is said in ``store.py``."""
         from botocore.auth import S3SigV4Auth  # type: ignore[import-untyped]
         from botocore.awsrequest import AWSRequest  # type: ignore[import-untyped]
 
@@ -155,23 +155,27 @@ class Bucket:
 
     # -- multipart uploads ----------------------------------------------------------------------------------------------------
 
-    def create_upload(self, key: str, writer: str, checksum: str | None) -> tuple[str, bool]:
-        """Its id, and whether it is the only one that was made: a request whose answer was lost is repeated."""
+    def create_upload(self, key: str, writer: str, checksum: str | None) -> str:
+        """Its id. Where this fails there may be one all the same."""
         more = {"ChecksumAlgorithm": checksum} if checksum else {}
         with mapped(self._store_id, f"beginning the upload of {key}"):
             said = self._client().create_multipart_upload(**self._named(key), Metadata={WRITER: writer}, **more)
-        return said["UploadId"], not said["ResponseMetadata"].get("RetryAttempts", 0)
+        return str(said["UploadId"])
 
-    def complete(self, key: str, upload_id: str, parts: list[SentPart], checksum: str | None) -> None:
-        """Raises Duplicate where the server can tell, StoreError. An error may come with status 200: botocore makes one of it."""
-        member = f"Checksum{checksum}"
+    def complete(self, key: str, upload_id: str, parts: list[SentPart]) -> str:
+        """The object's ETag. Raises Duplicate where the server can tell, StoreError.
+
+        An error may come with status 200: botocore makes one of it.
+        """
         listed = [
-            {"PartNumber": part.number, "ETag": part.etag} | ({member: part.checksum} if part.checksum else {}) for part in parts
+            {"PartNumber": part.number, "ETag": part.etag} | ({"ChecksumCRC32": part.checksum} if part.checksum else {})
+            for part in parts
         ]
         with mapped(self._store_id, f"completing the upload of {key}"):
-            self._client().complete_multipart_upload(
+            said = self._client().complete_multipart_upload(
                 **self._named(key), UploadId=upload_id, MultipartUpload={"Parts": listed}, IfNoneMatch="*"
             )
+        return str(said.get("ETag", ""))
 
     def uploads(self, key: str = "") -> list[Upload]:
         """Those of the key, or all."""
@@ -269,7 +273,7 @@ class Bucket:
                     signature_version="s3v4",
                     request_checksum_calculation="when_required",
                     response_checksum_validation="when_required",
-                    retries={"mode": "standard", "total_max_attempts": CONTROL_TRIES},
+                    retries={"total_max_attempts": 1},  # whoever asks knows what may be asked again, and how often
                     connect_timeout=settings.limits.connect_seconds,
                     read_timeout=settings.limits.idle_seconds,
                     proxies={},

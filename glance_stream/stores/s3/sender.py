@@ -16,10 +16,13 @@ from glance_stream.sources.http_limits import HttpLimits
 from glance_stream.sources.http_wire import Broken
 from glance_stream.stores.s3.client import WRITER, Bucket, SentPart
 from glance_stream.stores.s3.errors import code_in, refusal
-from glance_stream.stores.s3.wire import Lines, Reply
+from glance_stream.stores.s3.wire import Lines, Reply, Unanswered
 
 # Of one PUT with all its repetitions. Below the default of `store_timeout`, so that it is this store which says what is wrong.
 PATIENCE_SECONDS = 240.0
+
+# What a server, or a gateway before it, says that does not know what has become of the request.
+_OPEN_STATUS = {500, 502, 504}
 
 
 def _crc32(body: memoryview) -> bytes:
@@ -38,7 +41,10 @@ CHECKSUMS: dict[str, tuple[str | None, str, Callable[[memoryview], bytes]]] = {
 
 
 class Sender:
-    """The PUTs of one writer, any number of them at once. Making it may block: credentials are looked up."""
+    """The PUTs of one writer, any number of them at once. Making it may block: credentials are looked up.
+
+    ``unanswered``: how many may have taken effect, or may yet, without having said so.
+    """
 
     def __init__(self, store_id: str, bucket: Bucket, key: str, checksum: str, limits: HttpLimits, ca: str | None) -> None:
         self._store_id = store_id
@@ -48,6 +54,7 @@ class Sender:
         self._checksum = CHECKSUMS.get(checksum)
         self._limits = limits
         self._stopped = threading.Event()
+        self.unanswered = 0
         try:
             self._lines = Lines(parse(self._url), limits, ca)
         except OSError as error:
@@ -58,10 +65,10 @@ class Sender:
         """S3's name of the checksum that each part has, if it has one that the completion must repeat."""
         return self._checksum[0] if self._checksum else None
 
-    def put_object(self, writer: str, body: memoryview) -> None:
-        """Raises Duplicate where the server can tell, StoreError."""
+    def put_object(self, writer: str, body: memoryview) -> str:
+        """Its ETag, as far as the server tells. Raises Duplicate where the server can tell, StoreError."""
         more = {f"x-amz-meta-{WRITER}": writer, "If-None-Match": "*"}
-        self._put(f"writing {self._key}", self._url, {**self._sum(body), **more}, body)
+        return self._put(f"writing {self._key}", self._url, {**self._sum(body), **more}, body).answer.etag
 
     def put_part(self, upload_id: str, number: int, body: memoryview) -> SentPart:
         what = f"writing part {number} of {self._key}"
@@ -88,11 +95,13 @@ class Sender:
                 with self._lines.line() as line:
                     reply = line.put(target, self._bucket.signed("PUT", url, headers), body)
             except Broken as broken:
+                self.unanswered += isinstance(broken, Unanswered)
                 kind = StoreTimeout if broken.timed_out else StoreUnavailable
                 error: StoreError = kind(self._store_id, f"{what}: {broken}")
             else:
                 if reply.answer.status == 200:
                     return reply
+                self.unanswered += reply.answer.status in _OPEN_STATUS
                 error = refusal(self._store_id, what, reply.answer.status, code_in(reply.body), reply.answer.retry_after)
             delay = self._limits.delay(tries, error.retry_after)
             if not error.retryable or tries >= self._limits.tries or time.monotonic() + delay > deadline:

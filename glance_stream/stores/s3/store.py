@@ -31,11 +31,12 @@ from glance_stream.sources.base import Source
 from glance_stream.sources.http_limits import HttpLimits
 from glance_stream.stores.base import ObjectStat, Store, Stray, Traits, Writer, require_safe_name
 from glance_stream.stores.s3.client import Bucket, S3Settings
+from glance_stream.stores.s3.doubt import CLOCK_SKEW, has_published, remove_uploads
 from glance_stream.stores.s3.errors import NO_BUCKET, BucketGone
 from glance_stream.stores.s3.names import Place
 from glance_stream.stores.s3.parts import LARGEST_PART, SMALLEST_PART
 from glance_stream.stores.s3.reader import StoredInS3
-from glance_stream.stores.s3.writer import CLOCK_SKEW, S3Writer, WriterOptions, remove_uploads
+from glance_stream.stores.s3.writer import S3Writer, WriterOptions
 
 PART_SIZE = 8 << 20
 PARTS_IN_FLIGHT = 4
@@ -126,7 +127,7 @@ class S3Store(Store):
         checksum: str = "crc32",
     ) -> None:
         self.store_id = store_id
-        self.traits = Traits(read_only=read_only)
+        self.traits = Traits(read_only=read_only, marked=True)
         self._settings = settings
         self._place = Place(settings.scheme, settings.host, settings.bucket)
         self._bucket = Bucket(store_id, settings)
@@ -213,6 +214,14 @@ class S3Store(Store):
             self._bucket.remove_upload(found.key, found.upload_id)
         else:
             remove_uploads(self._bucket, found.key, found.since, trace, self._uploads)
+
+    async def published(self, trace: str) -> Location | None:
+        """Where nothing is there, certain only an hour after the writer was made, and once its uploads are gone (``doubt.py``)."""
+        found = self._place.parse_trace(trace)
+        if found is None:
+            raise StoreError(self.store_id, "not a trace of this store")
+        there = await threads.call(has_published, self.store_id, self._bucket, trace, found, self._uploads)
+        return Location(self._place.location(found.key), self.store_id) if there else None
 
     async def strays(self) -> list[Stray]:
         """Of an upload that a writer of this process began, that writer's trace; of any other one that names the upload."""

@@ -1,7 +1,7 @@
 """Connections that carry the bytes of an upload: kept from part to part, and cut by any thread.
 
 botocore's own connections are inside a pool that shows no socket, so an upload to a server that has stopped reading could only be
-waited for. They also cost more: see ``s3.py``.
+waited for. They also cost more: see ``store.py``.
 """
 
 from __future__ import annotations
@@ -24,6 +24,10 @@ _REPLY_MOST = 64 << 10
 _FAILURES = (OSError, http.client.HTTPException)
 
 
+class Unanswered(Broken):
+    """All of the request was sent, and no answer came: it may have taken effect, or may yet."""
+
+
 @dataclass(frozen=True)
 class Reply:
     answer: Answer
@@ -43,17 +47,17 @@ class Line:
         self._socket: socket.socket | None = None
 
     def put(self, target: str, headers: Mapping[str, str], body: memoryview) -> Reply:
-        """Raises Broken. A kept connection that the server has closed meanwhile is made again without a word."""
+        """Raises Broken, Unanswered. A kept connection that the server has closed meanwhile is made again without a word."""
         reused = self._connection is not None
         try:
             return self._exchange(target, headers, body)
         except Broken as broken:
-            if not reused or broken.timed_out or self._cut:
+            if not reused or broken.timed_out or self._cut or isinstance(broken, Unanswered):
                 raise
         return self._exchange(target, headers, body)
 
     def _exchange(self, target: str, headers: Mapping[str, str], body: memoryview) -> Reply:
-        done = False
+        done = whole = False
         try:
             with _failures_are_broken():
                 connection = self._connection or self._connect()
@@ -63,6 +67,10 @@ class Line:
                     found = {name.lower(): value for name, value in response.getheaders()}
                     done = whole and response.isclosed() and not response.will_close
             return Reply(Answer(response.status, found), said)
+        except Broken as broken:
+            if whole:
+                raise Unanswered(str(broken), timed_out=broken.timed_out) from broken
+            raise
         finally:
             if not done:
                 self.close()

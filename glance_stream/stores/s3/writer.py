@@ -1,10 +1,10 @@
 """Writing one image into a bucket.
 
-An image that fits into one part is one PUT, sent by the commit: until then it is in memory only. Any other is a multipart upload,
-which its commit completes. Either asks the server to refuse if the name is taken (If-None-Match; RFC 9110, 13.1.2), and since not
-every server listens (radosgw 16 does not at a completion), an object is looked for just before.
+An image of up to 8 MiB that fits into one part is one PUT, sent by the commit: until then it is in memory only. Any other is a
+multipart upload, which its commit completes. Either asks the server to refuse if the name is taken (If-None-Match; RFC 9110,
+13.1.2), and since not every server listens (radosgw 16 does not at a completion), an object is looked for just before.
 
-The object's metadata say which writer made it. So when the answer to a commit is lost, the object itself tells.
+The object's metadata say which writer made it. So when the answer to a commit is lost, the object itself tells (``commit.py``).
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ import time
 from collections.abc import Callable, Mapping, MutableMapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 from glance_stream import threads
-from glance_stream.errors import Duplicate, NotFound, StoreError, StoreUnavailable
+from glance_stream.errors import Duplicate, StoreError
 from glance_stream.model import Location
+from glance_stream.retry import RetryPolicy
 from glance_stream.sources.http_limits import HttpLimits
 from glance_stream.stores.base import Writer
 from glance_stream.stores.s3.client import Bucket, SentPart, Upload
 from glance_stream.stores.s3.collector import Collector
+from glance_stream.stores.s3.commit import Author, Commit
+from glance_stream.stores.s3.doubt import PUT_WITHIN, WHOLE, remove_uploads
 from glance_stream.stores.s3.names import Place
 from glance_stream.stores.s3.parts import PartSizes
 from glance_stream.stores.s3.sender import Sender
-
-# Servers refuse a request signed by a clock more than 15 minutes off theirs (RequestTimeTooSkewed): that bounds the difference.
-CLOCK_SKEW = 900
-LOOKS = 3  # for an object whose commit was answered well: Swift's servers may take a moment
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,11 @@ class WriterOptions:
     checksum: str
     limits: HttpLimits
     ca: str | None
+
+    @property
+    def policy(self) -> RetryPolicy:
+        """For what only a writer can ask again."""
+        return RetryPolicy(self.limits.tries, self.limits.backoff_seconds, self.limits.backoff_most_seconds)
 
 
 class S3Writer(Writer):
@@ -74,7 +79,9 @@ class S3Writer(Writer):
         self._making = threading.Lock()  # held while something is made in the bucket: an abort waits for it
         self._upload_id: str | None = None
         self._unknown = False  # there may be an upload of ours whose id never came
-        self._doubtful = False  # there may be an object of ours
+        self._stopped = threading.Event()
+        self._policy = options.policy
+        self._committing = Commit(store_id, bucket, Author(key, self._nonce, self._since), self._policy, self._stopped)
         self._parts: list[SentPart] = []
         self._flushed: int | None = None
 
@@ -86,7 +93,7 @@ class S3Writer(Writer):
 
     def _open(self, size_hint: int | None) -> None:
         self._prepare()
-        self._require_free_name()
+        self._committing.require_free_name()
         options = self._options
         sender = Sender(self._store_id, self._bucket, self._key, options.checksum, options.limits, options.ca)
         sizes = PartSizes(options.part_size, size_hint)
@@ -95,12 +102,8 @@ class S3Writer(Writer):
             if self._ended:
                 raise StoreError(self._store_id, "the writer has ended")
             self._sender, self._collector = sender, collector
-        if size_hint is not None and size_hint > sizes[1]:
+        if size_hint is not None and size_hint > min(WHOLE, sizes[1]):
             self._upload()  # what may not be written is known before the first byte
-
-    def _require_free_name(self) -> None:
-        if self._bucket.head(self._key) is not None:
-            raise Duplicate(self._store_id, f"{self._key} is there already")
 
     def write(self, view: memoryview) -> None:
         _, collector = self._open_parts()
@@ -118,11 +121,22 @@ class S3Writer(Writer):
         with self._making:
             sender, _ = self._open_parts()
             if self._upload_id is None:
-                self._unknown = True
-                self._upload_id, only = self._bucket.create_upload(self._key, self._nonce, sender.algorithm)
-                self._unknown = not only
+                self._upload_id = self._begin_upload(sender.algorithm)
                 self._uploads[self._upload_id] = self.trace
             return self._upload_id
+
+    def _begin_upload(self, checksum: str | None) -> str:
+        tries = 0
+
+        def attempt() -> str:
+            nonlocal tries
+            tries += 1
+            return self._bucket.create_upload(self._key, self._nonce, checksum)
+
+        self._unknown = True
+        upload_id = self._policy.run(attempt, self._stopped)
+        self._unknown = tries > 1  # each try may have made one
+        return upload_id
 
     async def flush(self, size: int) -> None:
         await threads.call(self._flush, size)
@@ -131,7 +145,7 @@ class S3Writer(Writer):
         _, collector = self._open_parts()
         if collector.size != size:
             raise StoreError(self._store_id, f"holds {collector.size} bytes, not {size}")
-        if collector.shipped or self._upload_id is not None:
+        if collector.shipped or self._upload_id is not None or size > WHOLE:
             self._parts = collector.finish()
         self._flushed = size
 
@@ -144,6 +158,8 @@ class S3Writer(Writer):
         try:
             if size != self._flushed:
                 raise StoreError(self._store_id, f"commit of {size} bytes, {self._flushed} were flushed")
+            if self._upload_id is None and time.time() > self._since + PUT_WITHIN:
+                self._parts = collector.finish()  # a PUT that stayed without an answer would be in doubt for too long
             with self._making:
                 self._publish(sender, collector, size)
                 if self._unknown:  # a second upload, of a request that was repeated
@@ -156,51 +172,44 @@ class S3Writer(Writer):
 
     def _publish(self, sender: Sender, collector: Collector, size: int) -> None:
         self._open_parts()  # an abort may have come first
-        self._require_free_name()
-        self._doubtful = True
-        try:
-            if self._upload_id is not None:
-                self._bucket.complete(self._key, self._upload_id, self._parts, sender.algorithm)
-            else:
-                with collector.whole() as body:
-                    sender.put_object(self._nonce, body)
-        except StoreError as error:
-            # A request that was repeated finds its own object, or its upload gone; an answer may have been lost.
-            if not self._is_ours(size):
-                if self._upload_id is not None and self._is_gone(self._upload_id):
-                    raise StoreError(self._store_id, f"the upload of {self._key} is gone: it was discarded") from error
-                raise
-        else:
-            self._require_ours(size)
-        self._doubtful = False
+        upload_id = self._upload_id
+        if upload_id is not None:
 
-    def _is_ours(self, size: int) -> bool:
-        found = None
-        with suppress(StoreError):  # what the commit failed with is what is told
-            found = self._bucket.head(self._key)
-            if found is None or found.writer != self._nonce:
-                self._doubtful = found is None
-                return False
-        return found is not None and found.size == size
+            def send() -> str:
+                try:
+                    return self._policy.run(lambda: self._bucket.complete(self._key, upload_id, self._parts), self._stopped)
+                except StoreError as error:
+                    if not isinstance(error, Duplicate) and self._is_gone(upload_id):
+                        message = f"the upload of {self._key} is gone: unless this has completed it, it was discarded"
+                        raise StoreError(self._store_id, message) from error
+                    raise
+
+            self._committing.publish(size, send, lambda: 0)
+        else:
+
+            def put() -> str:
+                with collector.whole() as body:
+                    return sender.put_object(self._nonce, body)
+
+            self._committing.publish(size, put, lambda: sender.unanswered)
 
     def _is_gone(self, upload_id: str) -> bool:
         with suppress(StoreError):
             return self._bucket.parts(Upload(self._key, upload_id, 0.0)) is None
         return False
 
-    def _require_ours(self, size: int) -> None:
-        for turn in range(LOOKS):
-            time.sleep(0.2 * turn)
-            found = self._bucket.head(self._key)
-            if found is not None:
-                break
-        if found is None:
-            raise StoreUnavailable(self._store_id, f"{self._key} was written, but it is not there")
-        if found.writer not in (self._nonce, None):
-            self._doubtful = False
-            raise Duplicate(self._store_id, f"{self._key} was written by another meanwhile")
-        if found.size != size:
-            raise StoreError(self._store_id, f"{self._key} was written with {size} bytes, but has {found.size}")
+    async def published(self) -> Location | None:
+        """A PUT that was never answered may still take effect: then this can't be told for up to an hour (``doubt.py``)."""
+        there = await threads.call(self._has_published)
+        return Location(self._place.location(self._key), self._store_id) if there else None
+
+    def _has_published(self) -> bool:
+        with self._making:
+            gone = self._upload_id is None or self._bucket.parts(Upload(self._key, self._upload_id, 0.0)) is None
+            there = self._committing.has_published()
+            if not there and not gone:
+                raise StoreError(self._store_id, f"the upload of {self._key} is still there: it may be completed")
+            return there
 
     async def abort(self) -> None:
         self._end()
@@ -216,25 +225,16 @@ class S3Writer(Writer):
             if sender is not None:
                 sender.close()
             if self._upload_id is not None:
-                self._bucket.remove_upload(self._key, self._upload_id)
+                self._policy.run(partial(self._bucket.remove_upload, self._key, self._upload_id))
                 self._uploads.pop(self._upload_id, None)
                 self._upload_id = None
             if self._unknown:
                 self._remove_uploads()
                 self._unknown = False
-            if self._doubtful:
-                self._remove_object()
-                self._doubtful = False
-
-    def _remove_object(self) -> None:
-        """What a commit in doubt may have made, and nobody else."""
-        found = self._bucket.head(self._key)
-        if found is not None and found.writer == self._nonce:
-            with suppress(NotFound):
-                self._bucket.delete(self._key)
+            self._committing.undo()
 
     def _remove_uploads(self) -> None:
-        remove_uploads(self._bucket, self._key, self._since, self.trace, self._uploads)
+        self._policy.run(partial(remove_uploads, self._bucket, self._key, self._since, self.trace, self._uploads))
 
     def _forget(self) -> None:
         """Committed: nothing is this writer's to remove any more."""
@@ -251,15 +251,9 @@ class S3Writer(Writer):
             return self._sender, self._collector
 
     def _end(self) -> None:
+        self._stopped.set()
         with self._lock:
             self._ended = True
             collector = self._collector
         if collector is not None:
             collector.stop(StoreError(self._store_id, "the writer has ended"))
-
-
-def remove_uploads(bucket: Bucket, key: str, since: int, trace: str, uploads: Mapping[str, str]) -> None:
-    """Those of the key that a writer made at ``since`` may have begun, and that are not known to be another writer's."""
-    for upload in bucket.uploads(key):
-        if upload.begun >= since - CLOCK_SKEW and uploads.get(upload.upload_id, trace) == trace:
-            bucket.remove_upload(key, upload.upload_id)
