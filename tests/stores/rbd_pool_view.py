@@ -93,10 +93,14 @@ class PoolView:
         self.ioctx.execute("rbd_directory", "rbd", method, b"".join(map(encoded, strings)))
 
     def trash_as_removal(self, name: str, internal: str) -> None:
-        """As a removal does at its beginning: cls_rbd's TrashImageSpec, second version, with source REMOVING."""
+        """As a removal does at its beginning."""
         self.rbd.RBD().trash_move(self.ioctx, name, 0)
-        spec = b"\3" + encoded(name) + struct.pack("<IIII", int(time.time()), 0, 0, 0) + b"\0"
         self.ioctx.execute("rbd_trash", "rbd", "trash_remove", encoded(internal))
+        self.trash_entry(name, internal)
+
+    def trash_entry(self, name: str, internal: str) -> None:
+        """cls_rbd's TrashImageSpec, second version, with source REMOVING, which librbd lists nowhere."""
+        spec = b"\3" + encoded(name) + struct.pack("<IIII", int(time.time()), 0, 0, 0) + b"\0"
         self.ioctx.execute("rbd_trash", "rbd", "trash_add", encoded(internal) + struct.pack("<BBI", 2, 1, len(spec)) + spec)
 
     def empty(self) -> None:

@@ -290,3 +290,12 @@ def test_what_a_live_writer_elsewhere_has_is_not_touched(store: RbdStore, view: 
 
     assert read_all(store.open_reader(run(scenario()))) == b"abc"
     run(elsewhere.close())
+
+
+def test_a_long_trash_is_read_to_its_end(store: RbdStore, view: PoolView) -> None:
+    """It is asked for in parts, of 64 entries."""
+    for number in range(130):
+        view.trash_entry(f".{IMAGE}.{number:016x}.part", f"id{number}")
+    strays = run(store.strays())
+    assert {stray.trace for stray in strays} == {f"rbd://{view.pool}/.{IMAGE}.{number:016x}.part" for number in range(130)}
+    assert all(stray.age < 60 for stray in strays)
