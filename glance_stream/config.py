@@ -62,7 +62,7 @@ class WrapperConfig(msgspec.Struct, frozen=True, kw_only=True):
     """What a store is wrapped in (`glance_stream.stores.wrappers`). Limits in bytes a second, times in seconds; None: not said.
 
     retries: after a failure that may pass, begun within retry_budget; 0 for none. open_timeout: for the first contact.
-    call_timeout: for each other call. progress_timeout: for a drain or a read that does not move.
+    call_timeout: for each other call, but a flush and a commit. progress_timeout: for a drain or a read that does not move.
     """
 
     bandwidth: ByteSize | None = None

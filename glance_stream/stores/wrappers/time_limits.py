@@ -2,7 +2,7 @@
 
 ==========  =========================================================================================================
 open        the first contact: opening the store, a writer, a reader
-call        one of free_space, stat, find, strays, discard, delete, flush, abort
+call        one of free_space, stat, find, strays, discard, delete, published, abort
 progress    a drain that has bytes to write and whose position does not move; a read that brings no byte
 ==========  =========================================================================================================
 
@@ -10,7 +10,8 @@ What is given up may go on in its thread. The contract is made for that: an abor
 A drain or a read that hangs is abandoned with its thread, which can't touch the stream any more.
 
 Without a limit here, on purpose: a commit, because one that is given up is in doubt and only who holds the image's lock can look
-(the engine does, within its own limit); a single ``write``, because the caller takes its buffer back.
+(the engine does, within its own limit); a flush, because an fsync of many GB may take minutes, and the engine limits it too
+(``store_timeout``); a single ``write``, because the caller takes its buffer back.
 """
 
 from __future__ import annotations
@@ -81,6 +82,10 @@ class TimeLimitedStore(StoreWrapper):
         async with within(self.store_id, "discard", self._limits.call):
             await self.inner.discard(trace)
 
+    async def published(self, trace: str) -> Location | None:
+        async with within(self.store_id, "looking for an object", self._limits.call):
+            return await self.inner.published(trace)
+
     async def strays(self) -> list[Stray]:
         async with within(self.store_id, "listing strays", self._limits.call):
             return await self.inner.strays()
@@ -109,7 +114,8 @@ class TimeLimitedWriter(WriterWrapper):
 
     def attach(self, ring: Ring) -> Lane:
         lane = self.inner.attach(ring)
-        self._ring = ring
+        if self._limits.progress is not None:  # else nobody would let go of it
+            self._ring = ring
         return lane
 
     def drain(self, lane: Lane) -> None:
@@ -127,9 +133,9 @@ class TimeLimitedWriter(WriterWrapper):
                 raise StoreTimeout(self._store_id, f"nothing was written for {self._limits.progress:g} s")
         return draining.result()
 
-    async def flush(self, size: int) -> None:
-        async with within(self._store_id, "flush", self._limits.call):
-            await self.inner.flush(size)
+    async def published(self) -> Location | None:
+        async with within(self._store_id, "looking for an object", self._limits.call):
+            return await self.inner.published()
 
     async def abort(self) -> None:
         async with within(self._store_id, "abort", self._limits.call):
