@@ -83,15 +83,17 @@ class Session:
                 raise
             return True
 
+    def require_container(self) -> None:
+        """Raises StoreUnavailable if it is not there."""
+        if not self.has_container(otherwise=True):
+            raise self.no_container()
+
     def create_container(self) -> None:
         self._require(self._ask("PUT", self._client.path()), (201, 202), f"creating container {self._client.container}")
 
-    def missing(self, name: str, *, may_create: bool = False) -> StoreError:
-        """The error for an object that is not there: without the container no object is known to be missing.
-
-        ``may_create``: unless the container is still to be made.
-        """
-        if may_create or self.has_container(otherwise=True):
+    def missing(self, name: str) -> StoreError:
+        """The error for an object that is not there: without the container no object is known to be missing."""
+        if self.has_container(otherwise=True):
             return NotFound(self._client.store_id, f"{self._client.container}/{name} is not there")
         return self.no_container()
 
@@ -116,10 +118,13 @@ class Session:
                 raise StoreUnavailable(self._client.store_id, f"deleting {name}: not everything could be deleted")
 
     def manifest(self, name: str) -> list[str] | None:
-        """The names of a static large object's segments, ``container/object``; None if the cluster does not tell (radosgw)."""
+        """The names of a static large object's segments, ``container/object``; None if the cluster does not tell (radosgw).
+
+        Raises NotFound, StoreError.
+        """
         reply = self._ask("GET", self._client.path(name), {"multipart-manifest": "get"}, NEWEST)
         if reply.status == 404:
-            return []
+            raise self.missing(name)
         self._require(reply, (200,), f"reading the manifest of {name}")
         if not reply.body:
             return None

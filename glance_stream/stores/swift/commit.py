@@ -13,7 +13,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
-from glance_stream.errors import Duplicate, StoreError, StoreTimeout, StoreUnavailable
+from glance_stream.errors import Duplicate, NotFound, StoreError, StoreTimeout, StoreUnavailable
 from glance_stream.retry import RetryPolicy
 from glance_stream.stores.swift.client import Session, SwiftClient
 from glance_stream.stores.swift.connection import Reply
@@ -28,13 +28,15 @@ class Undecided(StoreError):
 
 
 class Commit(ABC):
-    """``size``: of the image, in bytes."""
+    """``size``: of the image, in bytes. ``unanswered``: PUTs that may have taken effect, or may yet, without having said so."""
 
     def __init__(self, client: SwiftClient, group: Group, size: int) -> None:
         self._client = client
         self._group = group
         self._size = size
         self._image = f"{client.container}/{group.image_id}"
+        self.unanswered = 0
+        self.answered = False  # one was, and well
 
     def run(self, policy: RetryPolicy, stopped: threading.Event) -> None:
         """Raises Duplicate, StoreError."""
@@ -45,6 +47,13 @@ class Commit(ABC):
     def _look_before(self, session: Session) -> None:
         if session.head(self._group.image_id) is not None:
             raise Duplicate(self._client.store_id, f"{self._image} is there already")
+
+    def _look(self, session: Session, error: StoreError) -> Reply | None:
+        """After ``error``, which is what is told if nobody can look."""
+        try:
+            return session.head(self._group.image_id)
+        except StoreError as unseen:
+            raise error from unseen
 
     @abstractmethod
     def _put(self, session: Session) -> None:
@@ -79,8 +88,10 @@ class WholeCommit(Commit):
             with memoryview(self._body) as body:
                 self.upload.send(body)
             self.upload.finish()
+            self.answered = True
         except StoreError as error:
-            found = session.head(self._group.image_id)  # it may have been stored all the same, or another's
+            self.unanswered += self.upload.complete and (self.upload.status is None or self.upload.status >= 500)
+            found = self._look(session, error)  # it may have been stored all the same, or another's
             if found is None:
                 raise
             if not is_marked(found, self._group):
@@ -101,9 +112,9 @@ class ManifestCommit(Commit):
         headers = {"If-None-Match": "*", "Content-Type": "application/octet-stream", MARK: self._group.nonce}
         try:
             reply = session.put_manifest(self._group.image_id, self._manifest(), headers)
-        except (StoreUnavailable, StoreTimeout):
-            if not is_committed(self._client, session, self._group):  # it may have been stored all the same
-                raise
+        except (StoreUnavailable, StoreTimeout) as error:
+            self.unanswered += 1
+            self._settle(session, error)
         else:
             self._check(session, reply)
 
@@ -121,16 +132,26 @@ class ManifestCommit(Commit):
     def _check(self, session: Session, reply: Reply) -> None:
         store_id = self._client.store_id
         if reply.status == 201:
+            self.answered = True
             return
+        self.unanswered += reply.status >= 500
         if reply.status in (409, 412):
-            if not is_committed(self._client, session, self._group):  # else the answer to an earlier try was lost
-                raise Duplicate(store_id, f"{self._image} is there already")
+            error: StoreError = StoreUnavailable(store_id, f"{self._image}: the commit is in doubt (status {reply.status})")
         elif reply.status == 400:
-            raise StoreError(store_id, f"{self._image}: its segments are not in the container as they were written")
+            error = StoreError(store_id, f"{self._image}: its segments are not in the container as they were written")
         elif reply.status == 404:
-            raise StoreError(store_id, f"{self._image}: its segments are gone, or their container")
+            error = StoreError(store_id, f"{self._image}: its segments are gone, or their container")
         else:
-            raise self._client.refusal(reply, f"storing {self._image}")
+            error = self._client.refusal(reply, f"storing {self._image}")
+        self._settle(session, error)
+
+    def _settle(self, session: Session, error: StoreError) -> None:
+        """The manifest may have been stored all the same, by this try or an earlier one; or another's image."""
+        found = self._look(session, error)
+        if found is None:
+            raise error
+        if not is_of(self._client, session, found, self._group):
+            raise Duplicate(self._client.store_id, f"{self._image} is there already") from error
 
 
 def is_marked(found: Reply, group: Group) -> bool:
@@ -149,7 +170,12 @@ def is_of(client: SwiftClient, session: Session, found: Reply, group: Group) -> 
         return True
     if found.headers.get("x-static-large-object", "").lower() != "true":
         return False
-    names = session.manifest(group.image_id)  # the mark is lost when somebody sets other metadata
+    try:
+        names = session.manifest(group.image_id)  # the mark is lost when somebody sets other metadata
+    except NotFound as error:
+        raise Undecided(
+            client.store_id, f"{client.container}/{group.image_id} is gone, or another's: it was just replaced"
+        ) from error
     if names is None:
         if MARK not in found.headers:
             raise Undecided(client.store_id, f"can't tell what {client.container}/{group.image_id} is made of")

@@ -8,6 +8,8 @@ no image id, so that a segment never passes for an image; and glance_store's own
 from __future__ import annotations
 
 import re
+import secrets
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
@@ -22,12 +24,22 @@ _GROUP = re.compile(rf"{SEGMENTS}(?P<image_id>{SAFE_NAME.pattern})/(?P<nonce>[0-
 _SCHEMES = {"swift": "https", "swift+https": "https", "swift+http": "http"}  # by which glance_store means the auth URL's
 
 
+def new_nonce() -> str:
+    """Seconds since 1970 and 32 random bits: a trace tells when its writer was made."""
+    return f"{int(time.time()):08x}{secrets.token_hex(4)}"
+
+
 @dataclass(frozen=True)
 class Group:
     """The segments of one writer."""
 
     image_id: str
     nonce: str
+
+    @property
+    def since(self) -> int:
+        """When the writer was made."""
+        return int(self.nonce[:8], 16)
 
     @property
     def prefix(self) -> str:

@@ -6,11 +6,10 @@ plain objects and dynamic large objects, are read and deleted too.
 
 from __future__ import annotations
 
-import secrets
 import threading
 
 from glance_stream import threads
-from glance_stream.errors import NotFound, StoreError, StoreFull, StoreReadOnly
+from glance_stream.errors import NotFound, StoreError, StoreFull, StoreReadOnly, StoreUnavailable
 from glance_stream.model import Location
 from glance_stream.retry import RetryPolicy
 from glance_stream.sources.base import Source
@@ -19,11 +18,11 @@ from glance_stream.stores.swift.auth import Authentication
 from glance_stream.stores.swift.client import Session, SwiftClient
 from glance_stream.stores.swift.connection import Network, Reply
 from glance_stream.stores.swift.delete import delete
-from glance_stream.stores.swift.names import Group, Names
+from glance_stream.stores.swift.names import Group, Names, new_nonce
 from glance_stream.stores.swift.options import SwiftOptions
 from glance_stream.stores.swift.plan import Limits, Plan, limits_of
 from glance_stream.stores.swift.reader import StoredInSwift
-from glance_stream.stores.swift.traces import discard, strays
+from glance_stream.stores.swift.traces import discard, has_published, strays
 from glance_stream.stores.swift.writer import SwiftWriter
 
 __all__ = ["SwiftOptions", "SwiftStore"]
@@ -38,7 +37,7 @@ class SwiftStore(Store):
         """Connects to nothing. Raises InvalidRequest. ``policy``: for what only a writer can do again."""
         options.check(store_id)
         self.store_id = store_id
-        self.traits = Traits(read_only=read_only)
+        self.traits = Traits(read_only=read_only, marked=True)
         self._options = options
         self._policy = policy or RetryPolicy()
         network = Network(store_id, options.ca, options.insecure, options.connect_timeout, options.read_timeout)
@@ -48,6 +47,7 @@ class SwiftStore(Store):
         self._names = Names(options.reference, options.container, options.auth_url, options.account_user)
         self._opening = threading.Lock()
         self._opened = False
+        self._seen = False  # the container, by this process
         self._limits: Limits | None = None
 
     @classmethod
@@ -85,7 +85,7 @@ class SwiftStore(Store):
         if self.traits.read_only:
             raise StoreReadOnly(self.store_id, "the store is read-only")
         require_safe_name(image_id)
-        group = Group(image_id, secrets.token_hex(8))
+        group = Group(image_id, new_nonce())
         location = Location(self._names.location(image_id), self.store_id)
         trace = self._names.trace(group)
         return SwiftWriter(
@@ -99,6 +99,7 @@ class SwiftStore(Store):
                 if not self._options.create_container:
                     raise session.no_container()
                 session.create_container()
+            self._seen = True
             limits = self._learn_limits(session)
         plan = Plan.of(self._options.segment_size, size_hint, limits, None if container is None else _free(container))
         if not plan.has_room(size_hint or 0):
@@ -126,10 +127,16 @@ class SwiftStore(Store):
         with self._client.session() as session:
             found = session.head(image_id)
             if found is None:
-                raise session.missing(image_id, may_create=self._options.create_container)
+                raise session.missing(image_id)
             if found.length is None:
                 raise StoreError(self.store_id, f"the size of {self._options.container}/{image_id} is not told")
             return found.length
+
+    def _is_to_be_made(self) -> bool:
+        if self._seen or not self._options.create_container:
+            return False
+        with self._client.session() as session:
+            return not session.has_container(otherwise=True)
 
     async def delete(self, location: Location) -> None:
         """The image and what it is made of: a static or a dynamic large object, or a plain one."""
@@ -138,20 +145,40 @@ class SwiftStore(Store):
         await threads.call(delete, self._client, self._image_of(location))
 
     async def discard(self, trace: str) -> None:
+        """Of a container that is not there nothing is known, and so not that nothing is left: StoreUnavailable."""
+        await threads.call(self._discard, self._group_of(trace))
+
+    def _discard(self, group: Group) -> None:
+        with self._client.session() as session:
+            session.require_container()
+        discard(self._client, group)
+
+    async def published(self, trace: str) -> Location | None:
+        """Where nothing is there, certain only an hour after the writer was made, and once its segments are gone."""
+        group = self._group_of(trace)
+        there = await threads.call(has_published, self._client, group)
+        return Location(self._names.location(group.image_id), self.store_id) if there else None
+
+    def _group_of(self, trace: str) -> Group:
         group = self._names.group_of(trace)
         if group is None:
             raise StoreError(self.store_id, "not a trace of this store")
-        await threads.call(discard, self._client, group)
+        return group
 
     async def strays(self) -> list[Stray]:
         return await threads.call(strays, self._client, self._names)
 
     async def find(self, image_id: str) -> Location | None:
+        """None too as long as the container is still to be made: this process has not seen it, and may make it."""
         require_safe_name(image_id)
         try:
             await threads.call(self._size, image_id)
         except NotFound:
             return None
+        except StoreUnavailable:
+            if await threads.call(self._is_to_be_made):
+                return None
+            raise
         return Location(self._names.location(image_id), self.store_id)
 
     def owns(self, url: str) -> bool:

@@ -55,6 +55,7 @@ class Upload:
         self._complete = False  # all of the body is on its way
         self._cut = False
         self.sent = 0
+        self.status: int | None = None  # what the cluster has answered in the end
 
     @property
     def room(self) -> int:
@@ -81,7 +82,7 @@ class Upload:
     def _begin(self, access: Access) -> Answer | None:
         """None when the cluster waits for the body, its refusal otherwise."""
         self.close()
-        self.sent, self._complete = 0, False
+        self.sent, self._complete, self.status = 0, False, None
         self._address = access.address(self._client.path(self._name))
         made = self._network.dial(self._address)
         with self._lock:
@@ -187,6 +188,7 @@ class Upload:
         if len(words) < 2 or not words[0].startswith(b"HTTP/1.") or not words[1].isdigit():
             raise http.client.BadStatusLine("")
         found = http.client.parse_headers(io.BytesIO(fields + b"\r\n\r\n"))
+        self.status = int(words[1]) if int(words[1]) >= 200 else None
         return Answer(int(words[1]), {name.lower(): value for name, value in found.items()})
 
     def _sock(self) -> socket.socket:

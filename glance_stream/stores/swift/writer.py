@@ -9,6 +9,7 @@ what it told when the segment was stored. Nothing rests on a listing, which may 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping
 
 from glance_stream import threads
@@ -17,10 +18,10 @@ from glance_stream.model import Location
 from glance_stream.retry import RetryPolicy
 from glance_stream.stores.base import Writer
 from glance_stream.stores.swift.client import SwiftClient
-from glance_stream.stores.swift.commit import ManifestCommit, WholeCommit, is_marked
+from glance_stream.stores.swift.commit import Commit, ManifestCommit, WholeCommit, is_of
 from glance_stream.stores.swift.names import Group
 from glance_stream.stores.swift.plan import Plan
-from glance_stream.stores.swift.traces import discard
+from glance_stream.stores.swift.traces import PUT_WITHIN, discard, is_there, require_settled
 from glance_stream.stores.swift.upload import Upload
 
 END_SECONDS = 5.0  # that an abort gives a segment whose last byte was sent: cut off, it may be stored after it was looked for
@@ -73,6 +74,7 @@ class SwiftWriter(Writer):
         self._sent = 0  # bytes given to uploads of segments
         self._flushed: int | None = None
         self._doubtful = False  # the image may be there, by this writer
+        self._commits: Commit | None = None  # once it was sent
         self._error: GlanceStreamError | None = None
 
     async def open(self, size_hint: int | None, *, thin: bool = False) -> None:
@@ -117,11 +119,14 @@ class SwiftWriter(Writer):
         if self._kept is not None and self._plan.is_whole(size):
             self._kept += view
             return
+        self._send_kept()
+        self._send(view)
+
+    def _send_kept(self) -> None:
         if self._kept is not None:
             kept, self._kept = self._kept, None
             with memoryview(kept) as first:
                 self._send(first)
-        self._send(view)
 
     def _send(self, view: memoryview) -> None:
         at = 0
@@ -146,8 +151,8 @@ class SwiftWriter(Writer):
         upload = Upload(self._client, self._group.segment(number), length, capacity, md5=self._verify_etag)
         self._touched = number
         self._upload = upload
-        self._check()  # an abort that came before the line above has not seen it
-        self._policy.run(upload.offer, self._stop)
+        self._check_live()  # an abort that came before the line above has not seen it
+        self._policy.run(upload.offer, self._aborted)
         return upload
 
     def _end_segment(self, upload: Upload) -> None:
@@ -181,13 +186,22 @@ class SwiftWriter(Writer):
     def _commit(self) -> None:
         with self._turn, self._writing:
             try:
+                if time.time() > self._group.since + PUT_WITHIN:
+                    self._have_segments()
                 commit = self._whole() if self._kept is not None else ManifestCommit(self._client, self._group, self._segments)
                 self._check_live()
                 self._doubtful = True
+                self._commits = commit
                 commit.run(self._policy, self._aborted)
                 self._committed = True
             finally:
                 self._let_go()
+
+    def _have_segments(self) -> None:
+        """A PUT of the whole image that stayed without an answer would be in doubt for too long."""
+        self._send_kept()
+        if self._upload is not None:
+            self._end_segment(self._upload)
 
     def _whole(self) -> WholeCommit:
         assert self._kept is not None
@@ -223,10 +237,33 @@ class SwiftWriter(Writer):
 
     def _remove_image(self) -> None:
         """What a commit in doubt may have made, and nobody else."""
+        assert self._commits is not None
         with self._client.session() as session:
             found = session.head(self._group.image_id)
-            if found is not None and is_marked(found, self._group):
+            if found is not None and is_of(self._client, session, found, self._group):
                 session.delete(self._group.image_id)
+                if not self._commits.answered and self._commits.unanswered == 1:
+                    self._commits.unanswered = 0  # this was it
+
+    async def published(self) -> Location | None:
+        """A whole image whose PUT was never answered may still come: then this can't be told for up to an hour.
+
+        A manifest can't once its segments are gone: the cluster looks at each of them.
+        """
+        return self._location if await threads.call(self._has_published) else None
+
+    def _has_published(self) -> bool:
+        with self._turn:
+            if self._commits is None:
+                return False
+            with self._client.session() as session:
+                if is_there(self._client, session, self._group):
+                    return True
+            if self._commits.unanswered and self._touched:
+                raise StoreError(self._store_id, f"segments of {self._group.image_id} are still there: its manifest may come")
+            if self._commits.unanswered and isinstance(self._commits, WholeCommit):
+                require_settled(self._client, self._group)
+            return False
 
     def _let_go(self) -> None:
         upload, self._upload, self._kept = self._upload, None, None
