@@ -203,8 +203,11 @@ def expand_path(value: str, base: Path) -> str:
 
 
 def mask_password(url: str) -> str:
-    """The URL as it may be shown: no password, and no query, which may hold one too."""
-    return re.sub(r"(://[^:/@]*):.*@", r"\1:***@", url).partition("?")[0]
+    """The URL as it may be shown: without what stands before the host, which may be a token alone, and without its query.
+
+    A password may hold a slash and an ``@`` that should have been encoded: all up to the last ``@`` goes then.
+    """
+    return re.sub(r"://(?:[^:/@]*:.*|[^/]*)@", "://***@", url).partition("?")[0]
 
 
 def check_store_id(store_id: str) -> None:
@@ -251,7 +254,7 @@ def check_values(config: Config, stores: Mapping[str, StoreConfig], name: str) -
     """What types don't say. Raises InvalidRequest, which begins with ``name``."""
     if config.default_store not in stores:
         raise InvalidRequest(
-            f"{name}: default_store: there is no store {config.default_store!r}{_suggestion(config.default_store, stores)}"
+            f"{name}: default_store: there is no store {config.default_store!r}{suggestion(config.default_store, stores)}"
         )
     if config.transfer.slot_size % SLOT_ALIGNMENT or not 1 << 16 <= config.transfer.slot_size <= 1 << 30:
         raise InvalidRequest(f"{name}: transfer.slot_size: must be a multiple of 4 KiB from 64 KiB to 1 GiB")
@@ -259,7 +262,7 @@ def check_values(config: Config, stores: Mapping[str, StoreConfig], name: str) -
     algorithm = config.hashing_algorithm
     if algorithm not in hashlib.algorithms_available or algorithm.startswith("shake"):
         raise InvalidRequest(
-            f"{name}: hashing_algorithm: {algorithm!r} is not available{_suggestion(algorithm, hashlib.algorithms_available)}"
+            f"{name}: hashing_algorithm: {algorithm!r} is not available{suggestion(algorithm, hashlib.algorithms_available)}"
         )
 
 
@@ -361,14 +364,14 @@ def _expanded(value: str, base: Path, name: str, key: str) -> str:
 def _check_keys(table: Mapping[str, object], known: set[str], name: str, prefix: str) -> None:
     for key in table:
         if key not in known:
-            raise InvalidRequest(f"{name}: {prefix}{key}: unknown key{_suggestion(key, known)}")
+            raise InvalidRequest(f"{name}: {prefix}{key}: unknown key{suggestion(key, known)}")
 
 
 def _fields(kind: type[msgspec.Struct]) -> set[str]:
     return set(kind.__struct_fields__)
 
 
-def _suggestion(word: str, known: Iterable[str]) -> str:
+def suggestion(word: str, known: Iterable[str]) -> str:
     """The nearest known name, or all of them."""
     names = sorted(known)
     near = difflib.get_close_matches(word, names, n=1)

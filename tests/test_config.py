@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from glance_stream import config
-from glance_stream.config import ByteSize, Config, StoreConfig, load, parse_size, store_from_url
+from glance_stream.config import ByteSize, Config, StoreConfig, load, mask_password, parse_size, store_from_url
 from glance_stream.errors import InvalidRequest
 
 EXAMPLE = """
@@ -227,7 +227,7 @@ def test_secrets_are_not_shown(write: Callable[[str], Path]) -> None:
     assert found.stores["a"].options["secret_key"] == "s3cret"
     for shown in (repr(found), str(found), repr(found.stores["a"].__rich_repr__()), repr(found.catalogue.__rich_repr__())):
         assert "s3c" not in shown
-    assert "postgresql://u:***@h/d" in repr(found)
+    assert "postgresql://***@h/d" in repr(found)
 
 
 @pytest.mark.parametrize(
@@ -355,3 +355,23 @@ def test_a_store_of_the_one_beneath_is_changed_by_what_is_named_and_replaced_whe
 def test_a_store_of_either_may_not_lie_in_a_directory_of_the_other(write: Callable[[str], Path], tmp_path: Path) -> None:
     with pytest.raises(InvalidRequest, match="'fast' and 'own' are in the same directory"):
         load(write(f'[stores.own]\ntype = "file"\npath = "{tmp_path}/fast"\n'), beneath(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("http://TOKEN@host/images", "http://***@host/images"),
+        ("http://TOKEN@host:8080", "http://***@host:8080"),
+        ("http://user:TOKEN@host/d", "http://***@host/d"),
+        ("http://user:TO/K@EN@host/d", "http://***@host/d"),
+        ("http://TO@KEN@host/d", "http://***@host/d"),
+        ("http://TO?KEN@host/d", "http://***@host/d"),
+        ("http://host/d?token=TOKEN", "http://host/d"),
+        ("http://host/a@b", "http://host/a@b"),
+        ("http://host:8080/a", "http://host:8080/a"),
+        ("file:///srv/a", "file:///srv/a"),
+        ("sqlite:///catalogue.db", "sqlite:///catalogue.db"),
+    ],
+)
+def test_a_url_is_shown_without_what_may_be_a_secret(url: str, shown: str) -> None:
+    assert mask_password(url) == shown

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Iterator, Mapping
-from typing import Any, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 
-from glance_stream.config import ByteSize, TransferConfig, WrapperConfig, parse_size, store_from_url
+from glance_stream.config import ByteSize, TransferConfig, WrapperConfig, parse_size, store_from_url, suggestion
 from glance_stream.errors import InvalidRequest
 from glance_stream.stores.base import Store
 
@@ -52,13 +53,17 @@ def build(store_id: str, settings: StoreSettings, transfer: TransferConfig | Non
 
 def _build(store_id: str, settings: StoreSettings) -> Store:
     if settings.type not in TYPES:
-        raise InvalidRequest(f"store {store_id!r}: there is no store type {settings.type!r}, only {', '.join(sorted(TYPES))}")
+        known = TYPES.keys() - {"unusable"}  # which nobody writes: it stands for a store that another configuration names
+        raise InvalidRequest(
+            f"store {store_id!r}: there is no store type {settings.type!r}{suggestion(settings.type.lower(), known)}"
+        )
     module_name, store_class, options_class = TYPES[settings.type]
     module = importlib.import_module(module_name)
+    kind = getattr(module, options_class)
     try:
-        options = convert_options(settings.options, getattr(module, options_class))
+        options = convert_options(settings.options, kind)
     except msgspec.ValidationError as error:
-        raise InvalidRequest(f"store {store_id!r}: {error}") from error
+        raise InvalidRequest(f"store {store_id!r}: {_problem(str(error), kind)}") from None  # whose words may quote a secret
     try:
         store: Store = getattr(module, store_class).from_options(store_id, options, read_only=settings.read_only)
     except ValueError as error:  # its words are not shown: they may quote an option, and options may hold secrets
@@ -71,6 +76,29 @@ def _build(store_id: str, settings: StoreSettings) -> Store:
 def convert_options(options: Mapping[str, Any], kind: type[S]) -> S:
     """Options as they stand in a configuration, sizes with a unit too. Raises msgspec.ValidationError."""
     return msgspec.convert(dict(options), kind, strict=False, dec_hook=_decode_size)
+
+
+def _problem(words: str, kind: type[msgspec.Struct]) -> str:
+    """What msgspec says of an option, without the option's value: a secret may stand on the wrong line."""
+    if unknown := re.fullmatch(r"Object contains unknown field `(.*)`", words, re.DOTALL):
+        return f"there is no option {unknown[1]!r}{suggestion(unknown[1], kind.__struct_fields__)}"
+    if missing := re.fullmatch(r"Object missing required field `(\w+)`", words):
+        return f"{missing[1]}: missing: add {missing[1]} = ..."
+    message, _, where = words.rpartition(" - at ")
+    option = re.search(r"\$\.(\w+)", where)
+    if option is None:
+        return words  # those of the options' own check, which names the option
+    if message.startswith("Expected "):  # then types and bounds follow
+        return f"{option[1]}: {message[:1].lower()}{message[1:].replace('`', '')}"
+    return f"{option[1]}: expected {_expected(kind, option[1])}"
+
+
+def _expected(kind: type[msgspec.Struct], option: str) -> str:
+    hint = get_type_hints(kind)[option]
+    choices = [choice for each in (hint, *get_args(hint)) if get_origin(each) is Literal for choice in get_args(each)]
+    if choices:
+        return f"one of {', '.join(map(repr, choices))}"
+    return "a size: a whole number of bytes, or with one of B, KiB, MiB, GiB, TiB, kB, MB, GB, TB, such as '4 MiB'"
 
 
 def _decode_size(kind: type, value: object) -> ByteSize:

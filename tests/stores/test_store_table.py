@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,43 @@ def test_every_type_is_built(type_: str) -> None:
 def test_wrong_settings_are_refused(settings: StoreConfig) -> None:
     with pytest.raises(InvalidRequest, match="mine"):
         build("mine", settings)
+
+
+@pytest.mark.parametrize(
+    ("type_", "options", "words"),
+    [
+        ("s3", {"addressing_style": "SECRETb"}, "addressing_style: expected one of 'auto', 'path', 'virtual'"),
+        ("s3", {"addressing_style": "SECRET - at `$.ca`"}, "addressing_style: expected one of 'auto'"),
+        ("s3", {"part_size": "SECRETb"}, "part_size: expected a size: a whole number of bytes"),
+        ("s3", {"part_size": "5 SECRET"}, "such as '4 MiB'"),
+        ("s3", {"parts_in_flight": "SECRET"}, "parts_in_flight: expected int, got str"),
+        ("s3", {"parts_in_flight": 1000}, "parts_in_flight: expected int <= 64"),
+        ("s3", {"aces_key": "SECRET"}, "there is no option 'aces_key'; did you mean 'access_key'?"),
+        ("swift", {"auth_version": "SECRET"}, "auth_version: expected one of '1', '3', 1, 3"),
+        ("file_directories", {"directories": {"/SECRET": "SECRET"}}, "directories: expected int, got str"),
+        ("rbd", {"object_size": 5000}, "object_size: write a power of two"),
+    ],
+)
+def test_a_wrong_option_is_named_with_what_is_allowed_and_never_its_value(type_: str, options: dict[str, Any], words: str) -> None:
+    with pytest.raises(InvalidRequest, match="store 'mine'") as caught:
+        build("mine", StoreConfig(type=type_, options=OPTIONS[type_] | options))
+    assert words in str(caught.value)
+    chain: BaseException | None = caught.value
+    assert chain is not None
+    assert "SECRET" not in "".join(traceback.format_exception(chain))
+
+
+def test_a_missing_option_is_named() -> None:
+    with pytest.raises(InvalidRequest, match="bucket: missing: add bucket = "):
+        build("mine", StoreConfig(type="s3"))
+
+
+@pytest.mark.parametrize(("type_", "words"), [("S3", "did you mean 's3'?"), ("usable", "known: file, file_directories, ")])
+def test_a_type_that_nobody_writes_is_not_offered(type_: str, words: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        build("mine", StoreConfig(type=type_))
+    assert words in str(caught.value)
+    assert "unusable" not in str(caught.value)
 
 
 def test_a_type_is_imported_when_a_store_of_it_is_built() -> None:
