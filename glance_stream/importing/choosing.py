@@ -44,6 +44,7 @@ async def choose_stores(site: Site, stores: Sequence[str] | None, all_stores: bo
             raise InvalidRequest(f"store {store.store_id!r} is read-only")
     if len({store.store_id for store in chosen}) != len(chosen):
         raise InvalidRequest("a store is named twice")
+    await _require_apart(chosen)
     return Chosen(tuple(store.store_id for store in chosen))
 
 
@@ -62,7 +63,27 @@ async def _writable(site: Site) -> Chosen:
     chosen = tuple(store_id for store_id, refusal in zip(ids, refusals, strict=True) if refusal is None)
     if not chosen:
         raise InvalidRequest("no store can be written to")
+    await _require_apart([site.store(store_id) for store_id in chosen])
     return Chosen(chosen, tuple(f"left out of all stores: {refusal}" for refusal in refusals if refusal))
+
+
+async def _require_apart(stores: Sequence[Store]) -> None:
+    """Two ways to one directory, bucket or pool: undoing in the one would delete what the other has committed."""
+    seen: dict[str, str] = {}
+    for store, places in zip(stores, await asyncio.gather(*map(_places, stores)), strict=True):
+        for place in places:
+            other = seen.setdefault(place, store.store_id)
+            if other != store.store_id:
+                raise InvalidRequest(f"stores {other!r} and {store.store_id!r} are one and the same place, {store.where}")
+
+
+async def _places(store: Store) -> frozenset[str]:
+    try:
+        async with asyncio.timeout(OPEN_SECONDS):
+            return await store.places()
+    except (GlanceStreamError, TimeoutError) as error:
+        LOG.warning("store %r: it can't be told where it is: %s", store.store_id, error)
+        return frozenset()  # it will hardly commit anything
 
 
 async def _refusal(site: Site, store_id: str) -> str | None:

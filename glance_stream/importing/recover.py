@@ -115,13 +115,22 @@ async def _register_unrecorded(site: Site, rollback: Rollback, image_id: str, jo
         if store_id in kept or journal.verified is None:
             continue
         try:
-            found = await _find(site, store_id, image_id)
-            if found is not None and await _holds(site, found, journal.verified):
+            found = await _made_by(site, store_id, trace, image_id, journal.verified)
+            if found is not None:
                 rollback.push(store_id, found.url, partial(_delete, site, found))
         except GlanceStreamError as error:
             LOG.warning("can't tell whether store %r has an object of image %s: %s", store_id, image_id, error)
             doubts.append(Leftover(store_id, trace, f"{IN_DOUBT}: {error}"))
     return doubts
+
+
+async def _made_by(site: Site, store_id: str, trace: str, image_id: str, content: Content) -> Location | None:
+    """The object that this writer has made visible. Where objects do not tell, that which holds just what it was writing."""
+    store = site.store(store_id)
+    if store.traits.marked:
+        return await ask(store_id, store.published(trace), site.limits.undo_timeout)
+    found = await _find(site, store_id, image_id)
+    return found if found is not None and await _holds(site, found, content) else None
 
 
 def _commits_without_record(journal: Journal) -> list[tuple[str, str]]:
@@ -173,20 +182,29 @@ async def _remove_object(site: Site, recorded: RecordedLeftover) -> None:
 async def _settle_doubt(site: Site, recorded: RecordedLeftover) -> None:
     """A commit may have taken effect that nobody recorded. Raises StoreError where that can't be told.
 
-    Deleted is only what is known to be one copy too many: it equals what the image records, which is the stream that was being
-    committed, and a recorded location was read and equals it too. After a failed import nothing is known of the stream any more;
-    then the object may be somebody's only copy and is left to the operator.
+    Deleted is what bears the writer's mark. Where objects bear none, only what is known to be one copy too many: it equals what the
+    image records, which is the stream that was being committed, and a recorded location was read and equals it too. After a failed
+    import nothing is known of the stream any more; then the object may be somebody's only copy and is left to the operator.
     """
-    store_id = recorded.leftover.store_id
+    left = recorded.leftover
+    store = site.store(left.store_id)
     async with _held(site, recorded.image_id) as image:
-        found = await _find(site, store_id, recorded.image_id)
+        if store.traits.marked:
+            found = await ask(left.store_id, store.published(left.trace), site.limits.undo_timeout)
+        else:
+            found = await _find(site, left.store_id, recorded.image_id)
         if found is None or (image is not None and any(location.url == found.url for location in image.locations)):
             return
-        if image is None or not await _holds(site, found, image):
-            raise StoreError(store_id, f"{found.url} is there, and no record tells whether it is ours: left alone")
-        if not await _has_good_location(site, image):
-            raise StoreError(store_id, f"{found.url} may be the only good copy of the image: left alone")
+        if not store.traits.marked:
+            await _require_spare(site, image, found)
         await _delete(site, found)
+
+
+async def _require_spare(site: Site, image: Image | None, found: Location) -> None:
+    if image is None or not await _holds(site, found, image):
+        raise StoreError(found.store_id, f"{found.url} is there, and no record tells whether it is ours: left alone")
+    if not await _has_good_location(site, image):
+        raise StoreError(found.store_id, f"{found.url} may be the only good copy of the image: left alone")
 
 
 async def _has_good_location(site: Site, image: Image) -> bool:

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from glance_stream.chunker import Lane, Ring
-from glance_stream.errors import GlanceStreamError, InvalidRequest
+from glance_stream.errors import GlanceStreamError, InvalidRequest, StoreError
 from glance_stream.model import Location
 from glance_stream.sources.base import Source
 
@@ -41,6 +41,7 @@ class Traits:
     read_only: no image can be written or deleted here.
     needs_size: a writer can't be opened without a size hint.
     thin: zero runs can be left out of what is stored.
+    marked: an object tells which writer made it, also to another process (`Store.published`).
     atomic_commit: nothing can be seen under the image's name before the commit. Where it is false (a foreign driver that writes
         in place) what is seen is not complete until then.
     """
@@ -48,6 +49,7 @@ class Traits:
     read_only: bool = False
     needs_size: bool = False
     thin: bool = False
+    marked: bool = False
     atomic_commit: bool = True
 
 
@@ -114,6 +116,15 @@ class Writer(ABC):
         """
 
     @abstractmethod
+    async def published(self) -> Location | None:
+        """Asked after a commit that did not return and an `abort`: the object that this writer has made visible all the same.
+
+        None if it certainly made none. An object of another's under the image's name is never named, whatever its size or content:
+        whoever asks is going to delete. Raises StoreError where it can't be told now; a request that was sent and never answered
+        may still take effect, so that 'not there' is no answer then.
+        """
+
+    @abstractmethod
     async def abort(self) -> None:
         """Remove every trace of this writer, but never a committed object. Any state, any number of times. Raises StoreError.
 
@@ -174,6 +185,13 @@ class Store(ABC):
         Raises StoreError, also for what is not a trace of this store.
         """
 
+    async def published(self, trace: str) -> Location | None:
+        """`Writer.published` for whoever has the writer's trace and no more, such as another process after a crash.
+
+        Raises StoreError where objects do not tell which writer made them (`Traits.marked`), and where it can't be told now.
+        """
+        raise StoreError(self.store_id, f"objects of a store of type {self.type!r} do not tell which writer made them")
+
     @abstractmethod
     async def strays(self) -> list[Stray]:
         """All that writers of ours have here and have not committed, and nothing of anybody else's. Raises StoreError."""
@@ -193,6 +211,10 @@ class Store(ABC):
     @abstractmethod
     async def find(self, image_id: str) -> Location | None:
         """Where this store has an object under the image's name, whoever wrote it; None if it has none."""
+
+    async def places(self) -> frozenset[str]:
+        """Two stores with one of these in common would meet in every image's name. Raises StoreError where it can't be told."""
+        return frozenset({f"{self.type} {self.where}"})
 
     @abstractmethod
     def owns(self, url: str) -> bool:

@@ -27,10 +27,11 @@ class MemoryStore(Store):
 
     def __init__(self, store_id: str, *, read_only: bool = False, capacity: int | None = None) -> None:
         self.store_id = store_id
-        self.traits = Traits(read_only=read_only)
+        self.traits = Traits(read_only=read_only, marked=True)
         self.capacity = capacity
         self.objects: dict[str, bytes] = {}
         self.pending: dict[str, bytearray] = {}
+        self.writers: dict[str, str] = {}  # image id -> trace of the writer that made the object
         self.busy: set[str] = set()
 
     @classmethod
@@ -71,6 +72,10 @@ class MemoryStore(Store):
         if not re.fullmatch(rf"{re.escape(self._prefix)}\.[^/]+\.part", trace):
             raise StoreError(self.store_id, f"not a trace of this store: {trace}")
         self.pending.pop(trace, None)
+
+    async def published(self, trace: str) -> Location | None:
+        made = [image_id for image_id, writer in self.writers.items() if writer == trace and image_id in self.objects]
+        return self.location(made[0]) if made else None
 
     async def strays(self) -> list[Stray]:
         """Their age is not known: 0."""
@@ -144,8 +149,12 @@ class MemoryWriter(Writer):
         if self._image_id in self._store.objects:
             raise Duplicate(self._store.store_id, f"{self._image_id} is there already")
         self._store.objects[self._image_id] = bytes(held)
+        self._store.writers[self._image_id] = self.trace
         del self._store.pending[self.trace]
         return self._store.location(self._image_id)
+
+    async def published(self) -> Location | None:
+        return await self._store.published(self.trace)
 
     async def abort(self) -> None:
         self._ended = True

@@ -5,10 +5,10 @@ The writer is made, and its trace recorded, before the store is touched: whateve
 A call that is given up (time limit, cancellation) goes on in its thread. So the undo of an opening or a commit first waits for
 that call to end and then removes what it made; if it does not end in time, that is a leftover.
 
-A commit that failed is in doubt: the store may hold the image all the same (an answer was lost). Its undo looks. An object under
-the image's name is then ours: there was none when the writer was opened, or that would have been a Duplicate, and the image's lock
-keeps others of ours out since. It is left alone if the commit itself said Duplicate, or if its size is not the image's. Where even
-the look fails, the leftover is the writer's trace, and its reason says that the commit is in doubt.
+A commit that failed is in doubt: the store may hold the image all the same (an answer was lost). Its undo asks the writer. What
+others have put under the image's name meanwhile is not ours to delete: the image's lock keeps out neither Glance nor another site
+with the same store. Where even that can't be told, the leftover is the writer's trace, and its reason says that the commit is in
+doubt.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import TypeVar
 
 from glance_stream import threads
 from glance_stream.chunker import Lane, Ring
-from glance_stream.errors import Duplicate, GlanceStreamError, StoreError, StoreTimeout
+from glance_stream.errors import GlanceStreamError, StoreError, StoreTimeout
 from glance_stream.model import Location
 from glance_stream.rollback import Rollback
 from glance_stream.stores.base import Store, Writer
@@ -41,7 +41,6 @@ class Target:
         self._writer: Writer | None = None
         self._ring: Ring | None = None
         self._lane: Lane | None = None
-        self._image_id = ""
         self._seen = -1  # position at the last look, and when it was first seen
         self._seen_at = 0.0
 
@@ -68,7 +67,6 @@ class Target:
         """Make the writer, so that its trace is known. The store is not touched."""
         if self.store.traits.needs_size and size_hint is None:
             raise StoreError(self.store_id, "the store must know the image's size beforehand, and the source does not tell it")
-        self._image_id = image_id
         self._writer = self.store.writer(image_id)
 
     async def open(self, size_hint: int | None, thin: bool) -> None:
@@ -115,7 +113,7 @@ class Target:
     async def commit(self, verified: Verified) -> Location:
         """Commit; from its start on the undo is a delete."""
         committing = asyncio.ensure_future(self.writer.commit(verified.size, verified.digests))
-        commit = _Commit(self.store, self.writer, committing, self._image_id, verified.size, self._rollback)
+        commit = _Commit(self.store, self.writer, committing, self._rollback)
         self._rollback.replace(self.store_id, commit.trace, commit.undo, commit.in_doubt)
         self.location = await self._timed("commit", committing)
         return self.location
@@ -152,17 +150,13 @@ async def _abort_opened(writer: Writer, opening: asyncio.Future[None]) -> None:
 class _Commit:
     """A commit from its start on, and its undo."""
 
-    def __init__(
-        self, store: Store, writer: Writer, call: asyncio.Future[Location], image_id: str, size: int, rollback: Rollback
-    ) -> None:
+    def __init__(self, store: Store, writer: Writer, call: asyncio.Future[Location], rollback: Rollback) -> None:
         self._store = store
         self._writer = writer
         self._call = call
-        self._image_id = image_id
-        self._size = size
         self._rollback = rollback
         self._object: Location | None = None
-        self._looked = False
+        self._settled = False
 
     def trace(self) -> str:
         """The object once one is known of, what the writer leaves before that."""
@@ -170,7 +164,7 @@ class _Commit:
 
     def in_doubt(self) -> bool:
         """Whether there may be an object of ours that nobody knows of."""
-        return self._object is None and not self._looked and not self._was_refused()
+        return self._object is None and not self._settled
 
     async def undo(self) -> None:
         # Shielded: what a commit that hung has made is deleted when it ends after all, whoever has stopped waiting.
@@ -182,15 +176,10 @@ class _Commit:
             aborted = True
         finally:
             try:
-                if not self._was_refused():
-                    await self._delete_visible()
+                await self._delete_published()
             finally:
                 if not aborted and self._object is not None:  # two things are left, and this step's failure names the object
                     self._rollback.lose(self._store.store_id, self._writer.trace, "could not be removed, nor could the object")
-
-    def _was_refused(self) -> bool:
-        """Whether what is there is another's."""
-        return self._call.done() and not self._call.cancelled() and isinstance(self._call.exception(), Duplicate)
 
     async def _delete_committed(self) -> bool:
         """Wait for the commit to end; whether it ended well."""
@@ -201,13 +190,12 @@ class _Commit:
         await self._store.delete(self._object)
         return True
 
-    async def _delete_visible(self) -> None:
-        found = await self._store.find(self._image_id)
-        if found is not None and (await self._store.stat(found)).size == self._size:
-            self._object = found
-            await self._store.delete(found)
+    async def _delete_published(self) -> None:
+        self._object = await self._writer.published()
+        if self._object is not None:
+            await self._store.delete(self._object)
             self._object = None
-        self._looked = True
+        self._settled = True
 
 
 def as_store_error(store_id: str, error: Exception) -> GlanceStreamError:

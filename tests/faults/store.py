@@ -12,7 +12,7 @@ from glance_stream.stores.base import ObjectStat, Store, Stray, Writer
 
 # In the order in which a transfer meets them; the last three only when it undoes.
 STEPS = ("open", "opened", "attach", "write:0", "write:2", "drained", "flush", "commit-before", "commit-after")
-UNDO_STEPS = ("abort", "delete", "find")
+UNDO_STEPS = ("abort", "delete", "published")
 
 
 class FaultyStore(Store):
@@ -20,8 +20,8 @@ class FaultyStore(Store):
 
     'open' before anything is made, 'opened' when it is but the call has not returned; 'write:N' at the Nth write (from 0);
     'drained' after the last one; 'commit-before' with nothing visible, 'commit-after' with the object there although the call
-    fails; 'attach', 'flush', 'abort', 'delete', 'discard', 'stat', 'find' at the call. ``calls``: every step, in order; making
-    a writer is none, since it touches nothing.
+    fails; 'attach', 'flush', 'abort', 'published', 'delete', 'discard', 'stat', 'find' at the call. ``calls``: every step, in
+    order; making a writer is none, since it touches nothing.
     """
 
     def __init__(self, inner: Store, script: Mapping[str, Fault] | None = None) -> None:
@@ -63,6 +63,10 @@ class FaultyStore(Store):
     async def discard(self, trace: str) -> None:
         await self.strike("discard")
         await self.inner.discard(trace)
+
+    async def published(self, trace: str) -> Location | None:
+        await self.strike("published")
+        return await self.inner.published(trace)
 
     async def strays(self) -> list[Stray]:
         return await self.inner.strays()
@@ -113,6 +117,10 @@ class FaultyWriter(Writer):
         location = await self._inner.commit(size, digests)
         await self._store.strike("commit-after")
         return location
+
+    async def published(self) -> Location | None:
+        await self._store.strike("published")
+        return await self._inner.published()
 
     async def abort(self) -> None:
         await self._store.strike("abort")

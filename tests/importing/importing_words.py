@@ -174,7 +174,6 @@ class _FaultyWriter(Writer):
     def __init__(self, store: FaultyStore, inner: Writer) -> None:
         self._store = store
         self._inner = inner
-        self._lost: Location | None = None
         self.trace = inner.trace
 
     async def open(self, size_hint: int | None, *, thin: bool = False) -> None:
@@ -198,17 +197,16 @@ class _FaultyWriter(Writer):
 
     async def commit(self, size: int, digests: Mapping[str, str]) -> Location:
         await asyncio.to_thread(self._store.meet, "commit")
-        self._lost = location = await self._inner.commit(size, digests)
+        location = await self._inner.commit(size, digests)
         await asyncio.to_thread(self._store.meet, "after commit")
-        self._lost = None
         return location
+
+    async def published(self) -> Location | None:
+        return await self._inner.published()
 
     async def abort(self) -> None:
         self._store.meet("abort")
         await self._inner.abort()
-        if self._lost is not None:  # visible, but its commit has failed: removing it is the writer's part of the contract
-            await FileStore.delete(self._store, self._lost)
-            self._lost = None
 
 
 def die() -> None:

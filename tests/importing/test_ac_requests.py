@@ -362,3 +362,18 @@ def test_a_url_is_a_store_id(house: House) -> None:
     run(delete_from_store(house.site, image.image_id, elsewhere))
     assert_holds(house, image.image_id, DATA, "b")
     assert_settled(house, image.image_id, "b")
+
+
+@pytest.mark.parametrize("how", ["symbolic link", "URL of a symbolic link", "all stores"])
+def test_two_names_of_one_directory_are_refused(open_site: OpenSite, tmp_path: Path, how: str) -> None:
+    """Undoing in the one would delete what the other has committed."""
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    stores = {"a": FileStore("a", tmp_path / "real"), "b": FileStore("b", tmp_path / "link")}
+    house = open_site({"a": stores["a"]} if how.startswith("URL") else stores)
+    options: dict[str, Any] = {"stores": ["a", f"file://{tmp_path}/link" if how.startswith("URL") else "b"]}
+    if how == "all stores":
+        options = {"all_stores": True}
+    with pytest.raises(InvalidRequest, match="one and the same place"):
+        run(import_image(house.site, ImportRequest(CountingSource(DATA), disk_format="raw", container_format="bare", **options)))
+    assert list((tmp_path / "real").iterdir()) == []

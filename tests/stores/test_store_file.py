@@ -337,3 +337,45 @@ def test_a_fifo_is_not_an_image(store: FileStore) -> None:
     os.mkfifo(store.path / IMAGE)
     with pytest.raises(Duplicate):
         run(store.open_writer(IMAGE, 3))
+
+
+def test_a_file_that_took_the_place_of_a_lost_commit_is_not_named(tmp_path: Path) -> None:
+    """Whatever has the image's name now, with the same size and even the same inode number, is not this writer's."""
+    store = FileStore("files", tmp_path)
+
+    async def scenario() -> None:
+        writer = await store.open_writer(IMAGE, 3)
+        write_all(writer, b"abc")
+        await writer.flush(3)
+        (tmp_path / IMAGE).write_bytes(b"xyz")
+        with pytest.raises(Duplicate):
+            await writer.commit(3, {})
+        await writer.abort()
+        assert await writer.published() is None
+
+    run(scenario())
+    assert (tmp_path / IMAGE).read_bytes() == b"xyz"
+
+
+def test_a_commit_that_nobody_was_told_of_is_named(tmp_path: Path) -> None:
+    store = FileStore("files", tmp_path)
+
+    async def scenario() -> None:
+        writer = await store.open_writer(IMAGE, 3)
+        assert await writer.published() is None
+        write_all(writer, b"abc")
+        await writer.flush(3)
+        location = await writer.commit(3, {})
+        await writer.abort()
+        assert await writer.published() == location
+        await store.delete(location)
+        assert await writer.published() is None
+
+    run(scenario())
+
+
+def test_two_names_of_one_directory_are_one_place(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    one, link, other = (FileStore(name, tmp_path / name) for name in ("real", "link", "other"))
+    assert run(one.places()) == run(link.places()) != run(other.places())

@@ -100,7 +100,7 @@ def test_a_wrapper_is_known_by_the_inner_stores_id_type_and_traits(wrap: Callabl
     store = wrap(inner)
     assert (store.store_id, store.type, store.where, store.traits) == ("Bär", "file", str(tmp_path), inner.traits)
     assert "Bär" in repr(store)
-    assert run(store.free_space()) == run(inner.free_space())
+    assert (run(store.free_space()) is None) == (run(inner.free_space()) is None)  # others write to the disk meanwhile
 
 
 @pytest.mark.parametrize("wrap", WRAPPERS, ids=lambda wrap: wrap.__name__)

@@ -145,18 +145,19 @@ def test_an_object_that_came_meanwhile_is_left_alone(stage: Stage, theirs: bytes
     stage.assert_only()
 
 
-def test_an_object_of_another_size_is_not_ours(stage: Stage) -> None:
-    """The commit failed with something else than Duplicate, and yet somebody's object is there."""
+@pytest.mark.parametrize("theirs", [pytest.param(b"another's", id="another image"), pytest.param(DATA, id="the very same bytes")])
+def test_what_another_has_put_there_is_not_ours(stage: Stage, theirs: bytes) -> None:
+    """The commit failed with something else than Duplicate, as where Glance or another site imports the same image."""
 
     class Theirs(Fail):
         async def strike(self) -> None:
-            stage.memory[1].objects[IMAGE] = b"another's"
+            stage.memory[1].objects[IMAGE] = theirs
             await super().strike()
 
     stage.script(1, {"commit-before": Theirs(down)})
     with pytest.raises(ImportFailed):
         run(stage.transfer(FaultySource(DATA)))
-    assert stage.memory[1].objects.pop(IMAGE) == b"another's"
+    assert stage.memory[1].objects.pop(IMAGE) == theirs
     stage.assert_only()
 
 

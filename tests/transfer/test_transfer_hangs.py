@@ -83,15 +83,15 @@ def test_a_write_that_ends_late_does_no_harm(tmp_path: Path, stage: Stage, best_
 
 
 @BEST_EFFORT
-@pytest.mark.parametrize("undo", ["abort", "find"])
+@pytest.mark.parametrize("undo", ["abort", "published"])
 def test_an_undo_that_hangs_is_a_leftover(stage: Stage, undo: str, best_effort: bool) -> None:
     hang = Hang()
     stage.script(1, {"commit-before": Fail(lambda: StoreUnavailable("s1", "down")), undo: hang})
     outcome = attempt(stage, FaultySource(DATA), hang, best_effort=best_effort)
     assert isinstance(outcome.failures["s1"], StoreUnavailable)
     assert [(left.store_id, left.trace) for left in outcome.leftovers] == [("s1", stage.recorder.traces["s1"])]
-    # After an abort that hung the store was looked into; after a look that hung nobody knows.
-    assert outcome.leftovers[0].reason.startswith(IN_DOUBT) == (undo == "find")
+    # After an abort that hung the writer was asked; after a question that hung nobody knows.
+    assert outcome.leftovers[0].reason.startswith(IN_DOUBT) == (undo == "published")
     if undo == "abort":
         run(stage.memory[1].discard(outcome.leftovers[0].trace))
     stage.assert_only(*(["s0", "s2"] if best_effort else []))

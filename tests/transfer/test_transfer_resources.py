@@ -39,6 +39,9 @@ class NullWriter(Writer):
     async def commit(self, size: int, digests: Mapping[str, str]) -> Location:
         return Location("null://image", "null")
 
+    async def published(self) -> Location | None:
+        return None
+
     async def abort(self) -> None:
         pass
 

@@ -22,6 +22,7 @@ from glance_stream.sources.base import Source, SourceInfo
 from glance_stream.sources.path import PathSource, open_for_reading
 from glance_stream.stores.base import SAFE_NAME, ObjectStat, Store, Stray, Traits, require_safe_name
 from glance_stream.stores.file.system import (
+    directory_identity,
     is_directory,
     look_at,
     make_directory,
@@ -213,6 +214,10 @@ class FileStore(Store):
         except NotFound:
             return None
         return Location(f"file://{path}", self.store_id)
+
+    async def places(self) -> frozenset[str]:
+        with mapped(self.store_id):
+            return frozenset({await threads.call(directory_identity, self.path)})
 
     def owns(self, url: str) -> bool:
         path = path_of_url(url)

@@ -73,6 +73,15 @@ def is_directory(path: Path) -> bool:
         raise
 
 
+def directory_identity(path: Path) -> str:
+    """The same for every name of one directory: symbolic links, bind mounts. Of one that is not there only links are known."""
+    try:
+        facts = os.stat(path)
+    except FileNotFoundError:
+        return os.path.realpath(path)
+    return f"directory {facts.st_dev}:{facts.st_ino}"
+
+
 def nearest_directory(store_id: str, path: Path) -> Path:
     """``path``, or what is there of the way to it. Raises StoreDenied where something else is in its way, which will not pass."""
     place = path

@@ -23,6 +23,7 @@ from glance_stream.model import Location
 from glance_stream.stores.base import Writer
 from glance_stream.stores.file.system import (
     NOT_CREATED,
+    NOT_THERE,
     is_same_file,
     mapped,
     remove_if_there,
@@ -63,7 +64,9 @@ class FileWriter(Writer):
         self._created = False  # or it may be
         self._begun = self._ended = False
         self._flushed: int | None = None
-        self._linked = False
+        self._linked = False  # and not committed yet
+        self._published = False
+        self._identity: tuple[int, int] | None = None  # device and inode
         self._fd: int | None = None
 
     async def open(self, size_hint: int | None, *, thin: bool = False) -> None:
@@ -116,9 +119,10 @@ class FileWriter(Writer):
             if self._mode is not None:
                 os.fchmod(fd, self._mode)
             os.fsync(fd)
-            held = os.fstat(fd).st_size
-        if held != size:
-            raise StoreUnavailable(self._store_id, f"{self._temporary} holds {held} bytes, not {size}")
+            facts = os.fstat(fd)
+        if facts.st_size != size:
+            raise StoreUnavailable(self._store_id, f"{self._temporary} holds {facts.st_size} bytes, not {size}")
+        self._identity = facts.st_dev, facts.st_ino
         self._flushed = size
 
     async def commit(self, size: int, digests: Mapping[str, str]) -> Location:
@@ -141,10 +145,26 @@ class FileWriter(Writer):
                     rename_no_replace(self._temporary, self._final)
                 elif error.errno != errno.EEXIST or not is_same_file(self._temporary, self._final):
                     raise  # the same file: NFS repeated our own link because the first answer was lost
-            self._linked = True
+            self._linked = self._published = True
             remove_if_there(self._temporary)
             sync_directory(self._final.parent)
         self._linked = False  # committed: no longer this writer's to remove
+
+    async def published(self) -> Location | None:
+        """After `abort` only a commit that went well, and of which nobody was told, has left anything."""
+        with mapped(self._store_id):
+            return await threads.call(self._look)
+
+    def _look(self) -> Location | None:
+        """By inode too: somebody may have put another file into the place of ours."""
+        try:
+            found = os.lstat(self._final)
+        except OSError as error:
+            if error.errno in NOT_THERE:
+                return None
+            raise
+        ours = self._published and (found.st_dev, found.st_ino) == self._identity
+        return Location(f"file://{self._final}", self._store_id) if ours else None
 
     async def abort(self) -> None:
         self.end()
@@ -157,7 +177,7 @@ class FileWriter(Writer):
                 remove_if_there(self._temporary)
             if self._linked:  # commit failed after the link: an image that may not survive a crash is not committed
                 remove_if_there(self._final)
-                self._linked = False
+                self._linked = self._published = False
 
     @contextmanager
     def _descriptor(self) -> Iterator[int]:

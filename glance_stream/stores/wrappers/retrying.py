@@ -66,6 +66,9 @@ class RetryingStore(StoreWrapper):
     async def discard(self, trace: str) -> None:
         await self._policy.run_async(self.inner.discard, trace)
 
+    async def published(self, trace: str) -> Location | None:
+        return await self._policy.run_async(self.inner.published, trace)
+
     async def strays(self) -> list[Stray]:
         return await self._policy.run_async(self.inner.strays)
 
@@ -88,6 +91,9 @@ class RetryingWriter(WriterWrapper):
     async def open(self, size_hint: int | None, *, thin: bool = False) -> None:
         await self._open_store()
         await self.inner.open(size_hint, thin=thin)
+
+    async def published(self) -> Location | None:
+        return await self._policy.run_async(self.inner.published)
 
     async def abort(self) -> None:
         await self._policy.run_async(self.inner.abort)

@@ -53,6 +53,9 @@ class StoreWrapper(Store):
     async def discard(self, trace: str) -> None:
         await self.inner.discard(trace)
 
+    async def published(self, trace: str) -> Location | None:
+        return await self.inner.published(trace)
+
     async def strays(self) -> list[Stray]:
         return await self.inner.strays()
 
@@ -61,6 +64,9 @@ class StoreWrapper(Store):
 
     async def find(self, image_id: str) -> Location | None:
         return await self.inner.find(image_id)
+
+    async def places(self) -> frozenset[str]:
+        return await self.inner.places()
 
     def owns(self, url: str) -> bool:
         return self.inner.owns(url)
@@ -93,6 +99,9 @@ class WriterWrapper(Writer):
 
     async def commit(self, size: int, digests: Mapping[str, str]) -> Location:
         return await self.inner.commit(size, digests)
+
+    async def published(self) -> Location | None:
+        return await self.inner.published()
 
     async def abort(self) -> None:
         await self.inner.abort()
