@@ -270,7 +270,7 @@ def _check_places(stores: Mapping[str, StoreConfig], name: str) -> None:
     """Two stores in one directory would meet in every image's name."""
     seen: dict[str, str] = {}
     for store_id, store in stores.items():
-        for path in _directories(store):
+        for path in directories_of(store):
             place = os.path.realpath(path)
             if place in seen:
                 places = (
@@ -280,7 +280,7 @@ def _check_places(stores: Mapping[str, StoreConfig], name: str) -> None:
             seen[place] = store_id
 
 
-def _directories(store: StoreConfig) -> list[str]:
+def directories_of(store: StoreConfig) -> list[str]:
     """Where a store of files keeps its images."""
     found = {"file": [store.options.get("path")], "file_directories": store.options.get("directories")}.get(store.type)
     return [path for path in found or () if isinstance(path, str)]

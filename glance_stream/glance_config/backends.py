@@ -6,13 +6,14 @@ A store that can't be used here does not stop the others: it is kept, and says w
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping
 from typing import Any
 
-from glance_stream.config import RESERVED_STORE_PREFIX, StoreConfig, check_store_id
+from glance_stream.config import RESERVED_STORE_PREFIX, StoreConfig, check_store_id, directories_of
 from glance_stream.glance_config.drivers import MAPPINGS, Unusable
 from glance_stream.glance_config.foreign import foreign
-from glance_stream.glance_config.options import DRIVER_OF, DRIVERS, EVERY_STORE, GENERAL, GLANCE_STORE, MANY_OF_OTHERS
+from glance_stream.glance_config.options import DRIVER_OF, DRIVERS, EVERY_STORE, GENERAL, GLANCE_STORE, MANY_OF_OTHERS, WORK_PLACES
 from glance_stream.glance_config.settings import DEFAULT, Settings
 
 LOG = logging.getLogger(__name__)
@@ -68,13 +69,28 @@ def read_stores(settings: Settings) -> tuple[dict[str, StoreConfig], str]:
         _check_id(settings, store_id)
         for group in (store_id, SHARED):
             settings.register(group, (*EVERY_STORE, *DRIVERS.get(driver, ()), *MANY_OF_OTHERS))
+    for group, option in WORK_PLACES.items():
+        settings.register(group, [option])
     settings.register_rest()
     default = settings.get(LEGACY, "default_backend")
     if not default:
         raise settings.error(LEGACY, "default_backend", "missing: it must name one of enabled_backends")
     if default not in backends:
         raise settings.error(LEGACY, "default_backend", f"{default!r} is not one of enabled_backends: {', '.join(backends)}")
-    return {store_id: _store(settings, store_id, driver, store_id) for store_id, driver in backends.items()}, default
+    stores = {store_id: _store(settings, store_id, driver, store_id) for store_id, driver in backends.items()}
+    _check_work_places(settings, stores)
+    return stores, default
+
+
+def _check_work_places(settings: Settings, stores: Mapping[str, StoreConfig]) -> None:
+    """What Glance stages has the image's id for a name, and is removed: in a store's directory that would be the image."""
+    for group, option in WORK_PLACES.items():
+        place = settings.get(group, option.name)
+        for store_id, store in stores.items():
+            if place and os.path.realpath(place) in map(os.path.realpath, directories_of(store)):
+                raise settings.error(
+                    group, option.name, f"is the directory of store {store_id!r}, where the images are: name another"
+                )
 
 
 def _legacy(settings: Settings) -> tuple[dict[str, StoreConfig], str]:
@@ -94,12 +110,13 @@ def _legacy(settings: Settings) -> tuple[dict[str, StoreConfig], str]:
 def _check_id(settings: Settings, store_id: str) -> None:
     if store_id.lower() in (DEFAULT.lower(), SHARED, LEGACY):
         raise settings.error(DEFAULT, "enabled_backends", f"{store_id!r} is a section of its own kind and can't be a store")
+    if store_id.startswith(RESERVED_STORE_PREFIX):
+        problem = f"{store_id!r} must not be there: Glance adds its stores for staging and tasks by itself"
+        raise settings.error(DEFAULT, "enabled_backends", problem)
     try:
         check_store_id(store_id)
     except ValueError as error:
-        reserved = store_id.startswith(RESERVED_STORE_PREFIX)
-        problem = "Glance keeps them for staging and tasks" if reserved else "it can't be a store's id"
-        raise settings.error(DEFAULT, "enabled_backends", f"{store_id!r}: {error}: {problem}") from error
+        raise settings.error(DEFAULT, "enabled_backends", f"{store_id!r} can't be a store: {error}") from error
 
 
 def _store(settings: Settings, store_id: str, driver: str, group: str) -> StoreConfig:

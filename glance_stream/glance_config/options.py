@@ -121,6 +121,12 @@ DRIVER_OF = {
     "vsphere": "vmware",
 }
 
+# Where Glance keeps what is not an image yet: stores that it adds to those of enabled_backends by itself.
+WORK_PLACES = {
+    store_id: _text("filesystem_store_datadir", f"/var/lib/glance/{store_id}")
+    for store_id in ("os_glance_staging_store", "os_glance_tasks_store")
+}
+
 GENERAL = (
     Option("enabled_backends", Kind.PAIRS),
     _text("hashing_algorithm", DEFAULT_HASH_ALGO),

@@ -161,7 +161,20 @@ def test_neither_glance_nor_glance_store_nor_the_global_configuration_is_touched
         (HEAD + "[glance_store]\ndefault_backend = b\n", "'b' is not one of enabled_backends: a"),
         (HEAD + "[DEFAULT]\nenabled_backends = a:file, a:rbd\n", "[DEFAULT] enabled_backends: is given a value"),
         (HEAD + "[DEFAULT]\nenabled_backends = a\n", "[DEFAULT] enabled_backends: is given a value"),
-        (HEAD + "[DEFAULT]\nenabled_backends = a:file, os_glance_staging_store:file\n", "'os_glance_staging_store'"),
+        (
+            HEAD + "[DEFAULT]\nenabled_backends = a:file, os_glance_staging_store:file\n",
+            "enabled_backends: 'os_glance_staging_store' must not be there: Glance adds its stores for staging and tasks by itself",
+        ),
+        (
+            HEAD + "[os_glance_staging_store]\nfilesystem_store_datadir = /srv/./a/\n",
+            "[os_glance_staging_store] filesystem_store_datadir: is the directory of store 'a', where the images are",
+        ),
+        (
+            HEAD.replace(
+                "datadir = /srv/a", "datadirs = /srv/a:1\nfilesystem_store_datadirs = /var/lib/glance/os_glance_tasks_store:2"
+            ),
+            "[os_glance_tasks_store] filesystem_store_datadir: is the directory of store 'a'",
+        ),
         (HEAD + "[DEFAULT]\nenabled_backends = a:file, glance_store:file\n", "'glance_store' is a section of its own kind"),
         (HEAD + "[DEFAULT]\nenabled_backends = a:file, b:file\n[b]\nfilesystem_store_datadir = /srv/a/.\n", "same directory"),
         (HEAD + "[DEFAULT]\nhashing_algorithm = sha42\n", "hashing_algorithm: 'sha42' is not available"),
@@ -282,6 +295,12 @@ def test_in_the_form_of_one_store_of_each_driver_a_foreign_one_gets_its_own(read
     )
     assert found.stores["vmware"].options == {"driver": "vmware", "options": {"vmware_server_host": "own"}}
     assert caplog.records == []
+
+
+def test_staging_beside_the_stores_is_as_it_should_be(read: Read) -> None:
+    head = HEAD + "[os_glance_staging_store]\nfilesystem_store_datadir = /srv/staging\n"
+    assert list(read(head).stores) == ["a"]
+    assert list(read(head.replace("/srv/staging", "")).stores) == ["a"]
 
 
 def test_bracketed_lists_multiple_values_and_deprecated_names(read: Read) -> None:
