@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import traceback
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -198,3 +199,44 @@ def test_an_image_that_took_long_is_no_single_put(s3_bucket: S3Bucket, monkeypat
     with s3_bucket.server.client() as s3:
         assert s3.head_object(Bucket=s3_bucket.name, Key=IMAGE)["ETag"].strip('"').endswith("-1")
     assert_only(s3_bucket, IMAGE, SMALL)
+
+
+def test_a_part_is_sent_twice_only_once(s3_bucket: S3Bucket, proxy: FaultyProxy) -> None:
+    """What the server does not confirm is known from the first parts on."""
+
+    async def scenario() -> None:
+        async with store_of(s3_bucket, endpoint=proxy.endpoint) as store:
+            await (await flushed(store, DATA)).commit(LARGE, {})
+            before = proxy.seen("partNumber=")
+            await store.delete(Location(f"{store.where}/{IMAGE}", "s3"))
+            await (await flushed(store, DATA)).commit(LARGE, {})
+            assert proxy.seen("partNumber=") == before + 3
+
+    run(scenario(), seconds=60)
+    assert_only(s3_bucket, IMAGE, DATA)
+
+
+def test_nobody_tries_inside_of_tries(s3_bucket: S3Bucket, proxy: FaultyProxy) -> None:
+    """Whoever asks the store asks again (`glance_stream.stores.wrappers.retrying`)."""
+    proxy.plan(LOOK, *[Answer(503, {"Retry-After": "0"})] * 9)
+
+    async def scenario() -> None:
+        async with store_of(s3_bucket, endpoint=proxy.endpoint) as store:
+            with pytest.raises(StoreUnavailable):
+                await store.find(IMAGE)
+
+    run(scenario())
+    assert proxy.seen(LOOK) == 1
+
+
+def test_what_a_server_says_is_in_no_traceback(s3_bucket: S3Bucket, proxy: FaultyProxy) -> None:
+    """Servers quote the request, and with it what signed it."""
+    proxy.plan(r"^GET .*\?uploads", Answer(403, {}, ERROR.replace(b"planned", b"geheim4711") % b"AccessDenied"))
+
+    async def scenario() -> None:
+        async with store_of(s3_bucket, endpoint=proxy.endpoint) as store:
+            await store.strays()
+
+    with pytest.raises(StoreError) as raised:
+        run(scenario())
+    assert "geheim4711" not in "".join(traceback.format_exception(raised.value))

@@ -18,6 +18,7 @@ from glance_stream.errors import InvalidRequest, StoreError, StoreFull
 from glance_stream.model import Location
 from glance_stream.stores import build, convert_options
 from glance_stream.stores.s3 import S3Options, S3Store
+from glance_stream.stores.s3.client import Bucket, S3Settings
 from glance_stream.stores.s3.parts import LARGEST_OBJECT, LARGEST_PART, MIB, MOST_PARTS, SMALLEST_PART, Buffers, PartSizes
 
 SECRET = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
@@ -91,6 +92,8 @@ def test_what_is_no_trace_is_refused_before_anything_is_asked(trace: str) -> Non
         {"endpoint": f"https://AKIA:{SECRET}@s3.example.org"},
         {"endpoint": "ftp://s3.example.org"},
         {"endpoint": "https://s3.example.org?x=1"},
+        {"endpoint": "https://s3.example.org:99999"},
+        {"endpoint": "https://[::1"},
         {"parts_in_flight": 1},
         {"addressing_style": "both"},
         {"checksum": "sha1"},
@@ -121,6 +124,17 @@ def test_a_missing_sdk_is_named_and_nothing_else_needs_it(monkeypatch: pytest.Mo
     assert images.writer(IMAGE).trace
     with pytest.raises(StoreError, match=r"pip install 'glance-stream\[s3\]'"):
         run(images.open())
+
+
+def test_a_reader_too_learns_where_the_bucket_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only AWS tells: a request signed for another region is refused there."""
+    bucket = Bucket("s3", S3Settings("images", region="us-east-1", **KEYS))
+    told = {"ResponseMetadata": {"HTTPHeaders": {"x-amz-bucket-region": "eu-west-3"}}}
+    monkeypatch.setattr(type(bucket._client()), "head_bucket", lambda _, **named: told)
+    try:
+        assert "/eu-west-3/s3/" in bucket.signed("GET", bucket.url(IMAGE))["Authorization"]
+    finally:
+        bucket.close()
 
 
 @given(st.binary(max_size=1000))

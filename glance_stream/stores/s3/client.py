@@ -12,7 +12,7 @@ from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from glance_stream.errors import NotFound, StoreError, StoreUnavailable
+from glance_stream.errors import NotFound, StoreDenied, StoreError, StoreUnavailable
 from glance_stream.sources.http_limits import HttpLimits
 from glance_stream.stores.s3.errors import INSTALL, NO_BUCKET, BucketGone, mapped
 
@@ -80,12 +80,18 @@ def _descriptions() -> Any:
 
 
 class Bucket:
-    """One bucket. The client is made when it is first needed: importing and setting up botocore takes 0.2 s."""
+    """One bucket. The client is made when it is first needed: importing and setting up botocore takes 0.2 s.
+
+    ``confirms_crc32``: whether the server's answer to a part repeats the CRC32 that it was sent with; None until one was sent.
+    """
+
+    confirms_crc32: bool | None = None
 
     def __init__(self, store_id: str, settings: S3Settings) -> None:
         self._store_id = store_id
         self._settings = settings
         self._region = settings.region
+        self._located = settings.endpoint is not None
         self._lock = threading.Lock()
         self._made: Any = None
         self._credentials: Any = None
@@ -100,6 +106,7 @@ class Bucket:
                 said = self._client().head_bucket(Bucket=self._settings.bucket)
         except NotFound:
             return False
+        self._located = True
         headers = said["ResponseMetadata"]["HTTPHeaders"]
         self._learn_region(headers.get("x-amz-bucket-region"))
         return True
@@ -133,6 +140,7 @@ class Bucket:
 
     def url(self, key: str) -> str:
         """Of the object, without a signature."""
+        self._locate()
         client = self._client()
         with mapped(self._store_id, key):
             signed: str = client.generate_presigned_url("get_object", Params=self._named(key))
@@ -242,6 +250,13 @@ class Bucket:
         if region and self._settings.endpoint is None and region != self._region:
             self.close()
             self._region = region
+
+    def _locate(self) -> None:
+        """Whoever may read an object need not be allowed to look at its bucket; it is then taken to be where it was said to be."""
+        if not self._located:
+            with suppress(StoreDenied):
+                self.exists()
+            self._located = True
 
     def _client(self) -> Any:
         with self._lock:

@@ -80,7 +80,7 @@ def mapped(store_id: str, what: str) -> Iterator[None]:
         from botocore.parsers import ResponseParserError  # type: ignore[import-untyped]
 
         if isinstance(error, sdk.ClientError):
-            raise _refused(store_id, what, error.response) from error
+            raise _refused(store_id, what, error.response) from None  # its text is the server's
         if isinstance(error, sdk.NoCredentialsError | sdk.PartialCredentialsError | sdk.CredentialRetrievalError):
             raise StoreDenied(store_id, f"{what}: no usable credentials: set access_key and secret_key") from error
         if isinstance(error, sdk.ConnectTimeoutError | sdk.ReadTimeoutError):
@@ -93,6 +93,8 @@ def mapped(store_id: str, what: str) -> Iterator[None]:
             raise StoreUnavailable(store_id, f"{what}: {type(error).__name__}") from error
         if isinstance(error, sdk.BotoCoreError):
             raise StoreError(store_id, f"{what}: {type(error).__name__}") from error
+        if isinstance(error, ValueError):  # an endpoint or a name that it can't make a request of
+            raise StoreError(store_id, f"{what}: botocore can't use the endpoint, the bucket's name or the region") from error
         raise
 
 

@@ -6,12 +6,16 @@ run out while a large image is read, and temporary credentials change.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from glance_stream.errors import NotFound, SourceError, SourceNotFound
 from glance_stream.sources.base import Source, SourceInfo
 from glance_stream.sources.http import HttpSource
 from glance_stream.sources.http_address import Address
 from glance_stream.sources.http_limits import HttpLimits
 from glance_stream.stores.s3.client import Bucket
+
+TRIES = 3  # in a row without a new byte: whoever reads tries again too
 
 
 class SignedSource(HttpSource):
@@ -35,7 +39,7 @@ class StoredInS3(Source):
         self._store_id = store_id
         self._bucket = bucket
         self._key = key
-        self._limits = limits
+        self._limits = replace(limits, tries=min(limits.tries, TRIES))
         self._ca = ca
         self._inner: SignedSource | None = None
         self._interrupted = False

@@ -33,11 +33,17 @@ def _md5(body: memoryview) -> bytes:
     return hashlib.md5(body, usedforsecurity=False).digest()
 
 
-# option `checksum` -> what S3 calls it in a multipart upload, the header, the function
-CHECKSUMS: dict[str, tuple[str | None, str, Callable[[memoryview], bytes]]] = {
-    "crc32": ("CRC32", "x-amz-checksum-crc32", _crc32),
-    "md5": (None, "Content-MD5", _md5),
-}
+CRC32 = "x-amz-checksum-crc32"
+
+# option `checksum` -> the header and the function
+CHECKSUMS: dict[str, tuple[str, Callable[[memoryview], bytes]]] = {"crc32": (CRC32, _crc32), "md5": ("Content-MD5", _md5)}
+
+
+def _sum(checksum: str, body: memoryview) -> dict[str, str]:
+    if checksum not in CHECKSUMS:
+        return {}
+    header, function = CHECKSUMS[checksum]
+    return {header: base64.b64encode(function(body)).decode()}
 
 
 class Sender:
@@ -51,7 +57,8 @@ class Sender:
         self._bucket = bucket
         self._key = key
         self._url = bucket.url(key)
-        self._checksum = CHECKSUMS.get(checksum)
+        self._checksum = checksum
+        self._plain = self._url.startswith("http://")
         self._limits = limits
         self._stopped = threading.Event()
         self.unanswered = 0
@@ -63,27 +70,34 @@ class Sender:
     @property
     def algorithm(self) -> str | None:
         """S3's name of the checksum that each part has, if it has one that the completion must repeat."""
-        return self._checksum[0] if self._checksum else None
+        return "CRC32" if self._of_a_part() == "crc32" else None
+
+    def _of_a_part(self) -> str:
+        """TLS finds what is changed on the way; without it somebody else has to."""
+        if self._checksum != "auto":
+            return self._checksum
+        return "md5" if self._plain and self._bucket.confirms_crc32 is False else "crc32"
 
     def put_object(self, writer: str, body: memoryview) -> str:
         """Its ETag, as far as the server tells. Raises Duplicate where the server can tell, StoreError."""
         more = {f"x-amz-meta-{WRITER}": writer, "If-None-Match": "*"}
-        return self._put(f"writing {self._key}", self._url, {**self._sum(body), **more}, body).answer.etag
+        # By an MD5 that each server compares: when the answer tells that it has not looked at a CRC32, the object is visible.
+        checksum = self._checksum if self._checksum != "auto" else "md5" if self._plain else "crc32"
+        return self._put(f"writing {self._key}", self._url, {**_sum(checksum, body), **more}, body).answer.etag
 
     def put_part(self, upload_id: str, number: int, body: memoryview) -> SentPart:
         what = f"writing part {number} of {self._key}"
         url = f"{self._url}?partNumber={number}&uploadId={quote(upload_id, safe='')}"
-        headers = self._sum(body)
-        etag = self._put(what, url, headers, body).answer.etag
-        if not etag:
+        headers = _sum(self._of_a_part(), body)
+        answer = self._put(what, url, headers, body).answer
+        if CRC32 in headers:
+            self._bucket.confirms_crc32 = answer.headers.get(CRC32) == headers[CRC32]
+            if self._of_a_part() == "md5":  # it was not compared
+                headers = _sum("md5", body)
+                answer = self._put(what, url, headers, body).answer
+        if not answer.etag:
             raise StoreError(self._store_id, f"{what}: the server's answer has no ETag")
-        return SentPart(number, etag, next(iter(headers.values())) if self.algorithm else None)
-
-    def _sum(self, body: memoryview) -> dict[str, str]:
-        if self._checksum is None:
-            return {}
-        _, header, function = self._checksum
-        return {header: base64.b64encode(function(body)).decode()}
+        return SentPart(number, answer.etag, headers.get(CRC32))
 
     def _put(self, what: str, url: str, headers: Mapping[str, str], body: memoryview) -> Reply:
         target = parse(url).target

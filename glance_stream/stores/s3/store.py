@@ -6,7 +6,7 @@ path costs more CPU, and an upload in it can't be cut off.
 
 Bodies are not part of the signature: hashing them with SHA-256 would cost more than all the rest. TLS protects them on the way,
 and each part carries a checksum (option ``checksum``). CRC32 costs 0.03 CPU seconds per GB; AWS and Swift check it, radosgw 16
-does not.
+does not: there, over plain http, each part has its MD5.
 
 Limits. An upload has no name of the writer's choice, so what a dead writer left is found by its key and time: `discard` removes
 every upload of that key begun since the writer was made (less 15 minutes, the most that clocks can differ), but for those that
@@ -28,6 +28,7 @@ from glance_stream.errors import InvalidRequest, NotFound, StoreError, StoreRead
 from glance_stream.model import Location
 from glance_stream.sources import http_limits
 from glance_stream.sources.base import Source
+from glance_stream.sources.http_address import parse
 from glance_stream.sources.http_limits import HttpLimits
 from glance_stream.stores.base import ObjectStat, Store, Stray, Traits, Writer, require_safe_name
 from glance_stream.stores.s3.client import Bucket, S3Settings
@@ -43,6 +44,7 @@ PARTS_IN_FLIGHT = 4
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
+_ENDPOINT_HINT = "endpoint: write a host, or http(s)://host:port without credentials"
 _ENDPOINT = re.compile(r"https?://[^\s/?#@]+(/[^\s?#@]*)?")
 
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
@@ -54,6 +56,7 @@ class S3Options(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     ``endpoint``: a URL, or a host for http as in glance_store; AWS over https without it. Without ``access_key`` botocore looks for
     credentials where it always does: environment, profile, instance role. ``part_size``: a size such as "8 MiB"; a writer holds
     ``parts_in_flight`` of them in memory. ``checksum`` of each part: "crc32", "md5" for servers that check only that, "none".
+    "auto" is CRC32, and over plain http MD5 where the server does not confirm it (radosgw), for 1.6 CPU seconds per GB.
     In seconds: ``connect_timeout``; ``read_timeout`` for silence.
     """
 
@@ -68,7 +71,7 @@ class S3Options(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     create_bucket: bool = False
     part_size: ByteSize = ByteSize(PART_SIZE)
     parts_in_flight: Annotated[int, msgspec.Meta(ge=2, le=64)] = PARTS_IN_FLIGHT
-    checksum: Literal["crc32", "md5", "none"] = "crc32"
+    checksum: Literal["auto", "crc32", "md5", "none"] = "auto"
     connect_timeout: Seconds = http_limits.CONNECT_SECONDS
     read_timeout: Seconds = http_limits.IDLE_SECONDS
 
@@ -85,7 +88,11 @@ class S3Options(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
         if endpoint is not None and "://" not in endpoint:
             endpoint = f"http://{endpoint}"
         if endpoint is not None and not _ENDPOINT.fullmatch(endpoint):
-            raise ValueError("endpoint: write a host, or http(s)://host:port without credentials")
+            raise ValueError(_ENDPOINT_HINT)
+        try:
+            endpoint is None or parse(endpoint)
+        except InvalidRequest as error:
+            raise ValueError(_ENDPOINT_HINT) from error
         if not _BUCKET.fullmatch(self.bucket):
             raise ValueError("bucket: not a bucket's name")
         if (self.access_key is None) != (self.secret_key is None):
@@ -124,7 +131,7 @@ class S3Store(Store):
         create_bucket: bool = False,
         part_size: int = PART_SIZE,
         parts_in_flight: int = PARTS_IN_FLIGHT,
-        checksum: str = "crc32",
+        checksum: str = "auto",
     ) -> None:
         self.store_id = store_id
         self.traits = Traits(read_only=read_only, marked=True)

@@ -48,9 +48,12 @@ class SwiftWriter(Writer):
         location: Location,
         *,
         policy: RetryPolicy,
-        verify_etag: bool,
+        verify_etag: bool | None,
     ) -> None:
-        """``policy``: for what holds no bytes, the beginning of a segment and the commit."""
+        """``policy``: for what holds no bytes, the beginning of a segment and the commit.
+
+        ``verify_etag``: compare the MD5 of each segment; None: where nothing else protects it on its way.
+        """
         self._client = client
         self._policy = policy
         self._prepare = prepare
@@ -91,6 +94,8 @@ class SwiftWriter(Writer):
             with self._client.session() as session:
                 if session.head(self._group.image_id) is not None:
                     raise Duplicate(self._store_id, f"{self._location.url} is there already")
+            if self._verify_etag is None:
+                self._verify_etag = self._client.authentication.access().storage_url.startswith("http://")
             self._kept = bytearray() if plan.is_whole(self._size_hint or 0) else None
             self._plan = plan
 
@@ -148,7 +153,7 @@ class SwiftWriter(Writer):
             raise StoreFull(self._store_id, f"more than {number - 1} segments: choose a larger segment_size")
         announced = None if self._size_hint is None else max(0, self._size_hint - self._sent)
         length = min(capacity, announced) if announced else None
-        upload = Upload(self._client, self._group.segment(number), length, capacity, md5=self._verify_etag)
+        upload = Upload(self._client, self._group.segment(number), length, capacity, md5=bool(self._verify_etag))
         self._touched = number
         self._upload = upload
         self._check_live()  # an abort that came before the line above has not seen it
