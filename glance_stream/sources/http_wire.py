@@ -104,7 +104,7 @@ class Wire:
     def _dial(self, address: Address) -> HTTPConnection:
         if address.scheme == "http":
             return HTTPConnection(address.host, address.port, timeout=self._limits.connect_seconds)
-        context = _trust(self._ca)
+        context = trust(self._ca)
         return HTTPSConnection(address.host, address.port, timeout=self._limits.connect_seconds, ssl_context=context)
 
     def _hold(self, sock: socket.socket) -> None:
@@ -167,7 +167,8 @@ class Wire:
                     held.close()
 
 
-def _trust(ca: str | None) -> ssl.SSLContext:
+def trust(ca: str | None) -> ssl.SSLContext:
+    """The system's certificates, or those in the file ``ca``. Raises InvalidRequest for one that can't be used."""
     try:
         context = ssl.create_default_context(cafile=ca)
     except OSError as error:  # ssl.SSLError is one

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from subject import IMAGE
 
 from glance_stream.config import StoreConfig
-from glance_stream.decode.crc32 import crc32
 from glance_stream.errors import InvalidRequest, StoreError, StoreFull
 from glance_stream.model import Location
 from glance_stream.stores import build, convert_options
 from glance_stream.stores.s3 import S3Options, S3Store
 from glance_stream.stores.s3.client import Bucket, S3Settings
+from glance_stream.stores.s3.crc32 import crc32
 from glance_stream.stores.s3.parts import LARGEST_OBJECT, LARGEST_PART, MIB, MOST_PARTS, SMALLEST_PART, Buffers, PartSizes
 
 SECRET = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"

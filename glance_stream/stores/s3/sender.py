@@ -9,12 +9,12 @@ import time
 from collections.abc import Callable, Mapping
 from urllib.parse import quote
 
-from glance_stream.decode.crc32 import crc32
-from glance_stream.errors import StoreError, StoreTimeout, StoreUnavailable
+from glance_stream.errors import InvalidRequest, StoreError, StoreTimeout, StoreUnavailable
 from glance_stream.sources.http_address import parse
 from glance_stream.sources.http_limits import HttpLimits
 from glance_stream.sources.http_wire import Broken
 from glance_stream.stores.s3.client import WRITER, Bucket, SentPart
+from glance_stream.stores.s3.crc32 import crc32
 from glance_stream.stores.s3.errors import code_in, refusal
 from glance_stream.stores.s3.wire import Lines, Reply, Unanswered
 
@@ -64,8 +64,8 @@ class Sender:
         self.unanswered = 0
         try:
             self._lines = Lines(parse(self._url), limits, ca)
-        except OSError as error:
-            raise StoreError(store_id, f"the CA bundle can't be used: {error.strerror or type(error).__name__}") from error
+        except InvalidRequest as error:
+            raise StoreError(store_id, str(error)) from error
 
     @property
     def algorithm(self) -> str | None:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from glance_stream.sources.http_address import Address
 from glance_stream.sources.http_answer import Answer
 from glance_stream.sources.http_limits import HttpLimits
-from glance_stream.sources.http_wire import Broken
+from glance_stream.sources.http_wire import Broken, trust
 
 PIECE = 1 << 20  # a socket's time limit is for a whole send: a part on a slow line would meet it, a piece does not
 _REPLY_MOST = 64 << 10
@@ -144,12 +144,6 @@ class Lines:
         """Only once nothing is under way."""
         for line in self._all:
             line.close()
-
-
-def trust(ca: str | None) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=ca)
-    context.hostname_checks_common_name = False  # a name in the subject proves nothing since RFC 6125
-    return context
 
 
 def _send(connection: http.client.HTTPConnection, target: str, headers: Mapping[str, str], body: memoryview) -> bool:

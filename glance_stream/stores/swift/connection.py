@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from glance_stream.errors import InvalidRequest, StoreError, StoreTimeout, StoreUnavailable
 from glance_stream.sources.http_address import Address
 from glance_stream.sources.http_answer import Answer
+from glance_stream.sources.http_wire import trust
 
 USER_AGENT = "glance-stream"
 MOST = 64 << 20  # bytes of an answer that is kept whole: ten times a full listing or the largest manifest
@@ -35,10 +36,9 @@ class Network:
     def trust(self) -> ssl.SSLContext:
         """Raises InvalidRequest for a file of certificates that can't be used."""
         try:
-            context = ssl.create_default_context(cafile=self.ca)
-        except OSError as error:
-            reason = error.strerror or type(error).__name__
-            raise InvalidRequest(f"store {self.store_id!r}: the CA bundle {self.ca!r} can't be used: {reason}") from error
+            context = trust(self.ca)
+        except InvalidRequest as error:
+            raise InvalidRequest(f"store {self.store_id!r}: {error}") from error
         if self.insecure:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE

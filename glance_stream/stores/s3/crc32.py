@@ -1,4 +1,4 @@
-"""CRC-32 as gzip, zip and S3 have it, by the library that belongs here: several times as fast as the interpreter's zlib."""
+"""CRC-32 as gzip, zip and S3 have it, by isal: several times as fast as the interpreter's zlib."""
 
 from __future__ import annotations
 
