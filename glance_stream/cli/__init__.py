@@ -15,6 +15,7 @@ import os
 import signal
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
 from typing import NoReturn, TextIO
 
@@ -100,6 +101,8 @@ def _prepare(reporter: Reporter) -> None:
     # These are interrupts too. While an operation runs, its loop handles all of them.
     for number in ending_signals():
         signal.signal(number, signal.default_int_handler)
+    if not sys.warnoptions:  # an SDK's word to programmers is no word to users, and standard error is empty with --json
+        warnings.simplefilter("ignore")
     logging.basicConfig(handlers=[_Warnings(reporter)], force=True)
 
 

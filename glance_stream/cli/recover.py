@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from glance_stream.importing import Recovered, Site
     from glance_stream.importing.sweep import Found, Swept
 
-DURATIONS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+DURATIONS = {"s": 1, "m": 60, "h": 3600, "d": 86400}  # never without a unit: who means days would sweep at once
 EPILOG = epilog(
     "glance-stream recover",
     "glance-stream recover --sweep --dry-run",
@@ -56,7 +56,7 @@ def command(invocation: Invocation, /, sweep: bool, older_than: str | None, dry_
 
 
 def _seconds(text: str) -> int:
-    found = re.fullmatch(r"\s*([0-9]{1,9})\s*([a-z]?)\s*", text)
+    found = re.fullmatch(r"\s*([0-9]{1,9})\s*([a-z])\s*", text)
     if found is None or found[2] not in DURATIONS:
         raise click.BadParameter(f"expected a time such as 90m, 24h or 7d, got {text!r}", param_hint="--older-than")
     return int(found[1]) * DURATIONS[found[2]]
@@ -98,7 +98,9 @@ def _result(done: Recovered, swept: Swept | None, dry_run: bool) -> Result:
         complaints += [f"not swept: {error}" for error in swept.failed.values()]
         code = code or (EXIT_PARTIAL if failed else 0)
     if not lines and not complaints:
-        lines = ["there was nothing to recover"]
+        lines = ["nothing would be swept"] if dry_run else ["there was nothing to recover"]
+    if dry_run:
+        lines.append("what dead processes began was not looked at: 'glance-stream recover' does that")
     return Result(code, fields, lines, complaints)
 
 

@@ -40,28 +40,14 @@ def command(invocation: Invocation, /, image: str, store: str | None) -> int:
 
 async def _verify(invocation: Invocation, site: Site, image: str, store: str | None) -> Result:
     from glance_stream.cli.session import find_image, find_store
-    from glance_stream.importing import Verification, verify
+    from glance_stream.importing import verify
 
-    image_id, reporter = await find_image(site, image), invocation.reporter
-    chosen, recorded = find_store(site, store), await site.image(image_id)
-    if chosen is None and recorded.stores and all(_is_known(site, one) for one in recorded.stores):
-        found = []
-        for number, store_id in enumerate(recorded.stores, 1):  # one by one, so that it can be told which is read
-            reporter.reading = f"{store_id} ({number} of {len(recorded.stores)})"
-            found.append(await verify(site, image_id, store_id, reporter.progress))
-        return _result(Verification(found[-1].image, tuple(checked for one in found for checked in one.checked)))
-    reporter.reading = chosen or ""
-    return _result(await verify(site, image_id, chosen, reporter.progress))
+    image_id, reporter, chosen = await find_image(site, image), invocation.reporter, find_store(site, store)
 
+    def reading(store_id: str, number: int, stores: int) -> None:
+        reporter.reading = store_id if stores == 1 else f"{store_id} ({number} of {stores})"
 
-def _is_known(site: Site, store_id: str) -> bool:
-    from glance_stream.errors import GlanceStreamError
-
-    try:
-        site.store(store_id)
-    except GlanceStreamError:
-        return False
-    return True
+    return _result(await verify(site, image_id, chosen, reporter.progress, reading))
 
 
 def _result(verification: Verification) -> Result:

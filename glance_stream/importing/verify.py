@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -50,10 +51,17 @@ class Verification:
         return any(one.verdict is Verdict.UNREADABLE for one in self.checked)
 
 
-async def verify(site: Site, image_id: str, store_id: str | None = None, observer: Observer | None = None) -> Verification:
+# A store is about to be read: its id, the how manieth it is, and of how many.
+Reading = Callable[[str, int, int], None]
+
+
+async def verify(
+    site: Site, image_id: str, store_id: str | None = None, observer: Observer | None = None, reading: Reading | None = None
+) -> Verification:
     """Read the image from one store or from each of its stores, one after the other, and compare with its record.
 
-    Raises InvalidRequest, ImageNotFound. What is wrong with a location is a verdict and not an error.
+    Raises InvalidRequest, ImageNotFound. What is wrong with a location is a verdict and not an error. A copy that was deleted in
+    due form while the others were read is no copy any more and has no verdict.
     """
     image = await site.image(image_id)
     if image.status is not Status.ACTIVE:
@@ -64,8 +72,18 @@ async def verify(site: Site, image_id: str, store_id: str | None = None, observe
             raise InvalidRequest(f"image {image_id} is not in store {store_id!r}; it is in {', '.join(image.stores)}")
     recorded = await threads.call(site.catalogue.fingerprints, image_id)
     wanted = [location for location in image.locations if store_id in (None, location.store_id)]
-    checked = [await _check(site, image, location, recorded, observer) for location in wanted]
+    checked = []
+    for number, location in enumerate(wanted, 1):
+        if reading is not None:
+            reading(location.store_id, number, len(wanted))
+        found = await _check(site, image, location, recorded, observer)
+        if found.verdict is Verdict.GOOD or store_id is not None or await _is_recorded(site, image_id, location):
+            checked.append(found)
     return Verification(image, tuple(checked))
+
+
+async def _is_recorded(site: Site, image_id: str, location: Location) -> bool:
+    return any(one.url == location.url for one in (await site.image(image_id)).locations)
 
 
 async def _check(site: Site, image: Image, location: Location, recorded: Fingerprints | None, observer: Observer | None) -> Checked:

@@ -61,6 +61,7 @@ def test_a_store_that_can_not_be_asked_is_named(program: Program) -> None:
         (["--sweep", "--older-than", "soon"], "expected a time such as 90m, 24h or 7d"),
         (["--sweep", "--older-than", "-1h"], "expected a time"),
         (["--sweep", "--older-than", ""], "expected a time"),
+        (["--sweep", "--older-than", "1"], "expected a time"),
     ],
 )
 def test_bad_requests(program: Program, arguments: list[str], words: str) -> None:

@@ -10,6 +10,7 @@ import pytest
 from importing_words import SLOT, House, content, run, state
 from sqlalchemy import create_engine, text
 
+from glance_stream.catalogue import Operation, Task
 from glance_stream.errors import ImportFailed, InvalidRequest
 from glance_stream.importing import Checked, Verdict, Verification, verify
 from glance_stream.stores import Stores
@@ -159,3 +160,20 @@ def test_an_image_of_a_failed_import_has_no_fingerprints_of_it(house: House) -> 
     os.unlink(house.directory("b") / before.image_id)
     house.import_(DATA, image_id=before.image_id, all_stores=True)
     assert not run(verify(house.site, before.image_id)).damaged
+
+
+def test_a_copy_deleted_meanwhile_has_no_verdict(house: House) -> None:
+    """Deleted in due form while another was read: not a copy any more, and no reason for an alarm. The others are told of."""
+    image = house.active(DATA, "a", "b", "c")
+
+    def reading(store_id: str, number: int, stores: int) -> None:
+        assert stores == 3
+        if store_id == "b":
+            task = Task.here(image.image_id, Operation.DELETE)
+            house.catalogue.acquire(image.image_id, task)
+            house.catalogue.remove_location(task, next(one for one in image.locations if one.store_id == "b"))
+            house.catalogue.release(task)
+            (house.directory("b") / image.image_id).unlink()
+
+    found = run(verify(house.site, image.image_id, reading=reading))
+    assert [(one.store_id, one.verdict) for one in found.checked] == [("a", Verdict.GOOD), ("c", Verdict.GOOD)]
