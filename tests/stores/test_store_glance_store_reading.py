@@ -87,6 +87,25 @@ def test_a_changed_size_is_seen_by_reopen(stored: tuple[Source, Wayward]) -> Non
     driver.objects[IMAGE] = DATA + b"more"
     with pytest.raises(SourceError, match="changed"):
         source.reopen(5000)
+    with pytest.raises(SourceError, match="not open"):
+        source.readinto(memoryview(bytearray(10)))
+    source.close()
+
+
+def test_what_was_never_opened_can_not_be_gone_on_with(stored: tuple[Source, Wayward]) -> None:
+    """Its size is not known, by which alone another object would be told."""
+    source, driver = stored
+    with pytest.raises(SourceError, match="not been opened"):
+        source.reopen(0)
+    del driver.objects[IMAGE]
+    with pytest.raises(StoreError):
+        source.open()
+    driver.objects[IMAGE] = DATA
+    with pytest.raises(SourceError, match="not been opened"):
+        source.reopen(5000)
+    source.open()
+    source.reopen(5000)
+    assert read_some(source, 100) == DATA[5000:5100]
     source.close()
 
 

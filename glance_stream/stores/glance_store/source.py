@@ -40,6 +40,8 @@ class StoredImage(Source):
         return SourceInfo(size=self._size)
 
     def reopen(self, offset: int) -> None:
+        if self._size is None:
+            raise SourceError(f"{self.name} has not been opened: nothing tells whether this is the same content")
         self._begin(offset)
 
     def readinto(self, view: memoryview) -> int:
@@ -64,6 +66,7 @@ class StoredImage(Source):
         self._chunks = chunks
         size = self._on_thread(chunks.open)
         if self._size is not None and size != self._size:
+            self.close()
             raise SourceError(f"{self.name} has changed: it had {self._size} bytes and has {size}")
         self._size = size
 
