@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
-from glance_stream import threads
 from glance_stream.errors import NotFound, StoreError, StoreTimeout
 from glance_stream.model import Location
 from glance_stream.stores.glance_store.driver import READ_OFFSET, Driver, Drivers
@@ -23,7 +23,7 @@ from glance_stream.stores.glance_store.places import (
     without_credentials,
 )
 
-CONFIGURING = 10.0  # seconds to wait, where nothing may block for long, for a driver that connects to learn its place
+CONFIGURING = 10.0  # seconds to wait in all, where nothing may block for long, for a driver that connects to learn its place
 
 
 class Backend:
@@ -36,6 +36,7 @@ class Backend:
         self.drivers = Drivers(store_id, name, values, read_only=read_only)
         self.place = place_of(self.drivers.made_by)
         self.mask = self.drivers.mask
+        self._patience = CONFIGURING
 
     @property
     def sees_complete_only(self) -> bool:
@@ -63,16 +64,21 @@ class Backend:
     def within(self, url: str) -> str | None:
         """The driver's own form of a location's URL if it points into this backend.
 
-        The first call may have to connect, for at most `CONFIGURING` seconds.
+        The first calls may have to connect, for `CONFIGURING` seconds in all. Raises StoreTimeout, at once when these are spent.
         """
-        configured = self.drivers.configured
-        if configured is None:
-            try:
-                configured = threads.THREADS.submit(self.drivers.get).result(CONFIGURING)
-            except TimeoutError as error:
-                raise StoreTimeout(self.store_id, f"the driver is not configured within {CONFIGURING:g} s") from error
+        configured = self.drivers.configured or self._configured_soon()
         with mapped(self.store_id, self.mask):
             return url_within(configured, self.place, without_credentials(url))
+
+    def _configured_soon(self) -> Driver:
+        """The loop waits here: never again for a driver that has hung once, though one that comes late is used."""
+        first, began = self.drivers.first(), time.monotonic()
+        try:
+            return first.result(self._patience)
+        except TimeoutError as error:
+            raise StoreTimeout(self.store_id, f"the driver is not configured within {CONFIGURING:g} s") from error
+        finally:
+            self._patience = max(0.0, self._patience - (time.monotonic() - began))
 
     def own(self, location: Location) -> str:
         """Raises StoreError for a location elsewhere."""

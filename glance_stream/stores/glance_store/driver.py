@@ -11,10 +11,12 @@ from __future__ import annotations
 import difflib
 import threading
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
 from importlib.metadata import entry_points
 from typing import Any, Protocol
 
-from glance_stream.errors import InvalidRequest, StoreReadOnly
+from glance_stream import threads
+from glance_stream.errors import InvalidRequest, StoreError, StoreReadOnly
 from glance_stream.stores.glance_store.errors import Mask, mapped
 
 DRIVERS = "glance_store.drivers"
@@ -52,9 +54,12 @@ class Drivers:
         # As the class says, without asking the backend.
         self.read_only = read_only or not getattr(self.made_by, "_CAPABILITIES", WRITE_ACCESS) & WRITE_ACCESS
         self._conf, self.mask = _configuration(store_id, name, self.made_by, values)
-        self._lock = threading.Lock()
+        self._configuring = threading.Lock()  # held for as long as a driver's `configure` takes, or hangs: one at a time
+        self._lock = threading.Lock()  # held for a moment, for what is below
         self._shared: Driver | None = None
         self._last: Driver | None = None
+        self._closings = 0
+        self._first: Future[Driver] | None = None
 
     @property
     def configured(self) -> Driver | None:
@@ -63,19 +68,37 @@ class Drivers:
 
     def get(self) -> Driver:
         """A driver to do one thing with. Blocks: may connect. Raises StoreError, StoreReadOnly."""
-        with self._lock:
-            if self._shared is not None:
-                return self._shared
+        closings = self._closings
+        with self._configuring:
+            if (shared := self._shared) is not None:
+                return shared
             with mapped(self.store_id, self.mask):
                 made: Driver = self.made_by(self._conf, self.store_id)
                 made.configure(re_raise_bsc=not self.read_only)
             if not self.read_only and not made.is_capable(WRITE_ACCESS):
                 raise StoreReadOnly(self.store_id, f"the driver {self.name!r} is configured so that it can't write")
-            if made.is_capable(REUSABLE):
-                self._shared = made
-            self._last = made
             self.mask.add(_secrets_of(made))
+            self._keep(made, closings)
             return made
+
+    def _keep(self, made: Driver, closings: int) -> None:
+        """Raises StoreError for a driver that was being configured while the store was closed."""
+        with self._lock:
+            in_time = closings == self._closings
+            if in_time:
+                self._last = made
+                if made.is_capable(REUSABLE):
+                    self._shared = made
+        if not in_time:
+            _let_go(made)
+            raise StoreError(self.store_id, "the store was closed while its driver was being configured")
+
+    def first(self) -> Future[Driver]:
+        """A `get` on a thread, for who can't wait: the same for all until it has failed. Blocks not."""
+        with self._lock:
+            if self._first is None or (self._first.done() and self._first.exception() is not None):
+                self._first = threads.THREADS.submit(self.get)
+            return self._first
 
     def option(self, name: str) -> Any:
         """An option's value; None if the driver has no such option."""
@@ -83,12 +106,20 @@ class Drivers:
         return getattr(self._conf[SHARED], name, None) if own is None else own
 
     def close(self) -> None:
-        """Let go of the threads that the filesystem driver starts where ``filesystem_store_timeout`` is set."""
+        """Let go of the driver. One that is being configured is let go of by the thread that does it, when it ends."""
         with self._lock:
-            executor = getattr(self._shared, "timeout_executor", None)
-            self._shared = self._last = None
-        if executor is not None:
-            executor.shutdown(wait=False)
+            shared, self._shared, self._last = self._shared, None, None
+            self._closings += 1
+            if self._first is not None and self._first.done():
+                self._first = None
+        _let_go(shared)
+
+
+def _let_go(driver: Driver | None) -> None:
+    """Ends the threads that the filesystem driver starts where ``filesystem_store_timeout`` is set."""
+    executor = getattr(driver, "timeout_executor", None)
+    if executor is not None:
+        executor.shutdown(wait=False)
 
 
 def _load(store_id: str, name: str) -> Any:

@@ -17,9 +17,11 @@ processor has instructions for it.
 
 from __future__ import annotations
 
+import asyncio
 import re
 import secrets
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 from urllib.parse import quote
 
@@ -34,6 +36,8 @@ from glance_stream.stores.glance_store.backend import Backend
 from glance_stream.stores.glance_store.places import without_credentials
 from glance_stream.stores.glance_store.source import StoredImage
 from glance_stream.stores.glance_store.writer import GlanceStoreWriter
+
+CLOSING = 5.0  # seconds for a driver to let its threads go
 
 
 class GlanceStoreOptions(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -127,14 +131,20 @@ class GlanceStoreStore(Store):
         return None if url is None else Location(without_credentials(url), self.store_id)
 
     def owns(self, url: str) -> bool:
-        """A driver that has to connect before it knows its place (rbd) may hold up the first call, for 10 s at most."""
+        """A driver that has to connect before it knows its place (rbd) may hold up the first calls, for 10 s in all.
+
+        While it is still at it after that, nothing is its own.
+        """
         try:
             return self._backend.within(url) is not None
         except StoreError:
             return False
 
     async def close(self) -> None:
-        self._backend.drivers.close()
+        """Waits for no driver that is being configured, nor long for one that ends: what hangs dies with the process."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSING):
+                await threads.call(self._backend.drivers.close)
 
     @property
     def _trace_prefix(self) -> str:
