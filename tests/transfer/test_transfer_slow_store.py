@@ -155,7 +155,9 @@ def fully_wrapped(store: Store) -> Store:
 
 @BEST_EFFORT
 @pytest.mark.parametrize("wrap", [limited, fully_wrapped])
-@pytest.mark.parametrize("step", ["open", "opened", "write:0", "write:2", "drained", "flush"])
+@pytest.mark.parametrize(
+    "step", ["open", "opened", "write:0", "write:2", "drained"]
+)  # a flush and a commit have the engine's limit
 def test_a_store_that_hangs_fails_in_its_own_time_limit(
     stage: Stage, step: str, wrap: Callable[[Store], Store], best_effort: bool
 ) -> None:
