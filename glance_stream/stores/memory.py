@@ -94,6 +94,9 @@ class MemoryStore(Store):
     def _prefix(self) -> str:
         return f"memory://{self.store_id}/"
 
+    async def places(self) -> frozenset[str]:
+        return frozenset({f"memory {id(self)}"})
+
     def owns(self, url: str) -> bool:
         return url.startswith(self._prefix) and bool(SAFE_NAME.fullmatch(url.removeprefix(self._prefix)))
 

@@ -168,7 +168,14 @@ def test_a_bucket_that_is_deleted(tool: Tool, radosgw_bucket: S3Bucket) -> None:
 
 
 def test_segments_that_somebody_deletes(tool: Tool, swift_container: SwiftContainer) -> None:
-    outcome = import_and(tool, lambda: swift_container.server.empty_container(swift_container.name))
+    def delete() -> None:
+        deadline = time.monotonic() + 30
+        while not swift_container.objects():  # a listing may be late
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        swift_container.server.empty_container(swift_container.name)
+
+    outcome = import_and(tool, delete)
     assert_undone(tool, outcome, "swift")
 
 

@@ -123,15 +123,18 @@ class FaultyProxy:
         while not self._closing.is_set():
             try:
                 client, _ = self._listener.accept()
+                self._keep(client)
             except OSError:
                 return
-            self._keep(client)
             self._start(self._serve, client)
 
     def _keep(self, sock: socket.socket) -> None:
         sock.settimeout(PEER_SECONDS)
         with self._lock:
             self._sockets.add(sock)
+            if self._closing.is_set():  # nobody would shut it down any more
+                sock.close()
+                raise ConnectionAbortedError
 
     def _drop(self, sock: socket.socket, *, reset: bool = False) -> None:
         with self._lock:
