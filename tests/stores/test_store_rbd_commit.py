@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -11,8 +10,7 @@ from typing import Any
 import pytest
 from faults.loop import run
 from faults.source import FaultySource
-from rbd_pool_view import PoolView, own_pool
-from real_servers import CephCluster
+from rbd_pool_view import PoolView
 from subject import IMAGE, content, put, read_all, write_all
 
 from glance_stream.errors import Duplicate, ImportFailed, ObjectBusy, StoreError
@@ -25,18 +23,6 @@ from glance_stream.transfer import TransferRequest, transfer
 
 DATA = content(50_000)
 OTHERS = content(50_000, seed=2)
-
-
-@pytest.fixture(scope="module")
-def pool(ceph: CephCluster) -> Iterator[PoolView]:
-    with own_pool(ceph, f"test-{secrets.token_hex(6)}") as view:
-        yield view
-
-
-@pytest.fixture
-def view(pool: PoolView) -> Iterator[PoolView]:
-    yield pool
-    pool.empty()
 
 
 @pytest.fixture

@@ -17,7 +17,6 @@ import msgspec
 import pytest
 from faults.loop import run
 from rbd_pool_view import PoolView, own_pool
-from real_servers import CephCluster
 from subject import IMAGE, content, put, read_all, write_all
 
 from glance_stream.errors import GlanceStreamError, StoreDenied, StoreError, StoreFull, StoreTimeout, StoreUnavailable
@@ -27,18 +26,6 @@ from glance_stream.stores.rbd import RbdStore
 
 CHILD = Path(__file__).with_name("rbd_child.py")
 MIB = 1 << 20
-
-
-@pytest.fixture(scope="module")
-def pool(ceph: CephCluster) -> Iterator[PoolView]:
-    with own_pool(ceph, f"test-{secrets.token_hex(6)}") as view:
-        yield view
-
-
-@pytest.fixture
-def view(pool: PoolView) -> Iterator[PoolView]:
-    yield pool
-    pool.empty()
 
 
 @pytest.fixture

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import io
-import secrets
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from faults.loop import run
-from rbd_pool_view import PoolView, own_pool
-from real_servers import CephCluster
+from rbd_pool_view import PoolView
 from subject import IMAGE, OTHER, content, drain_all, put, read_all, write_all
 
 from glance_stream.errors import InvalidRequest, NotFound, StoreError
@@ -20,18 +18,6 @@ from glance_stream.stores.rbd import RbdStore
 from glance_stream.stores.rbd.sparse import BLOCK, data_runs
 
 MIB = 1 << 20
-
-
-@pytest.fixture(scope="module")
-def pool(ceph: CephCluster) -> Iterator[PoolView]:
-    with own_pool(ceph, f"test-{secrets.token_hex(6)}") as view:
-        yield view
-
-
-@pytest.fixture
-def view(pool: PoolView) -> Iterator[PoolView]:
-    yield pool
-    pool.empty()
 
 
 @pytest.fixture

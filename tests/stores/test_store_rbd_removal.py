@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from faults.loop import run
-from rbd_pool_view import PoolView, encoded, own_pool
-from real_servers import CephCluster
+from rbd_pool_view import PoolView, encoded
 from subject import IMAGE, content, put, read_all, write_all
 
 from glance_stream.errors import Duplicate, ObjectBusy, StoreError
@@ -19,18 +17,6 @@ from glance_stream.stores.rbd import store as store_module
 
 DATA = content(50_000)
 TEMPORARY = f".{IMAGE}.0123456789abcdef.part"
-
-
-@pytest.fixture(scope="module")
-def pool(ceph: CephCluster) -> Iterator[PoolView]:
-    with own_pool(ceph, f"test-{secrets.token_hex(6)}") as view:
-        yield view
-
-
-@pytest.fixture
-def view(pool: PoolView) -> Iterator[PoolView]:
-    yield pool
-    pool.empty()
 
 
 @pytest.fixture
