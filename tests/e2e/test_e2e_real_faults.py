@@ -275,7 +275,7 @@ def test_a_server_that_asks_to_come_back_later(proxied: tuple[str, Tool, FaultyP
     if victim == "swift":
         return assert_undone(tool, (code, result), victim)
     assert (code, result["status"]) == (0, "active"), result
-    assert proxy.seen(THIRD[victim]) == 2
+    assert proxy.seen(THIRD[victim]) >= 2  # a connection lost on the way is one more reason to send it again
     assert tool("verify", result["image_id"])[0] == 0
     assert tool("delete", result["image_id"])[0] == 0
     assert tool.left() == {}
