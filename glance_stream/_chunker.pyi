@@ -109,11 +109,18 @@ class WriteLane(Lane):
 
     Uses O_DIRECT where the file system takes it and ``direct`` is true, else RWF_DONTCACHE, else buffered writes with paced
     write-back. ``thin`` leaves holes for zero blocks. The file's final size is the stream's.
+
+    ``held``: of what lies below it the file may have the stream's bytes already. Each slot of them is read back and compared, and
+    only one that differs is written. Costs the memory of one slot; ``fd`` must be open for reading too.
     """
 
-    def __init__(self, ring: Ring, fd: int, *, thin: bool = ..., direct: bool = ...) -> None: ...
+    def __init__(self, ring: Ring, fd: int, *, thin: bool = ..., direct: bool = ..., held: int = ...) -> None:
+        """ValueError for a negative ``held``."""
     @property
     def mode(self) -> str:
         """'direct', 'dontcache' or 'paced': how the last write went."""
+    @property
+    def kept(self) -> int:
+        """Bytes that the file had already and that were not written again."""
     def run(self) -> None:
         """Raises OSError, LaneStopped."""

@@ -87,9 +87,13 @@ def _hasher(algorithm: str) -> hashlib._Hash:
 class WriteLane(Lane):
     """Writes the stream to a descriptor on the thread that calls run()."""
 
-    def __init__(self, ring: Ring, fd: int, *, thin: bool = False, direct: bool = True) -> None:
-        self._writer = StreamWriter(fd, thin=thin, direct=direct)
+    def __init__(self, ring: Ring, fd: int, *, thin: bool = False, direct: bool = True, held: int = 0) -> None:
+        self._writer = StreamWriter(fd, thin=thin, direct=direct, held=held)
         super().__init__(ring)
+
+    @property
+    def kept(self) -> int:
+        return self._writer.kept
 
     @property
     def mode(self) -> str:

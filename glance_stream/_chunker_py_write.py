@@ -7,6 +7,7 @@ import errno
 import fcntl
 import os
 import stat
+import sys
 from collections.abc import Iterator
 from typing import Self, final
 
@@ -23,8 +24,13 @@ NOT_SUPPORTED = (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS)
 class StreamWriter:
     """Writes a stream's parts in order to ``fd``. Within ``with``; the descriptor's flags are put back at its end."""
 
-    def __init__(self, fd: int, *, thin: bool, direct: bool) -> None:
+    def __init__(self, fd: int, *, thin: bool, direct: bool, held: int) -> None:
+        """``held``: below this the file may have the stream's bytes already."""
+        if held < 0:
+            raise ValueError("held must not be negative")
         self.mode = "direct" if direct else "dontcache"
+        self.kept = 0
+        self._held = held
         self._fd = fd
         self._thin = thin
         self._flags: int | None = None  # as the caller had them
@@ -32,7 +38,7 @@ class StreamWriter:
 
     def __enter__(self) -> Self:
         if self._thin and self._regular():
-            os.ftruncate(self._fd, 0)  # a hole left over old bytes would show them
+            os.ftruncate(self._fd, self._held)  # a hole left over old bytes would show them
         return self
 
     def __exit__(self, *exc_info: object) -> None:
@@ -41,7 +47,10 @@ class StreamWriter:
                 fcntl.fcntl(self._fd, fcntl.F_SETFL, self._flags)
 
     def write(self, view: memoryview, offset: int, *, zero: bool) -> None:
-        if not self._thin:
+        if self._holds(view, offset, zero):
+            self.kept += len(view)
+            return
+        if not self._thin or offset < self._held:
             self._write_all(view, offset)
         elif not zero:
             for start, stop in _runs(view):
@@ -53,6 +62,24 @@ class StreamWriter:
         """The file's size is the stream's, whatever it was before and wherever the last hole is."""
         if self._regular():
             os.ftruncate(self._fd, size)
+
+    def _holds(self, view: memoryview, offset: int, zero: bool) -> bool:
+        """Whether the file has just these bytes already. What can't be read back is written."""
+        end = offset + len(view)
+        if end > self._held or (zero and not self._thin and self._next_hole(offset) < end):
+            return False
+        self._set_direct(False)  # which would want an aligned buffer
+        try:
+            found = os.pread(self._fd, len(view), offset)
+        except OSError:
+            return False
+        return found == view
+
+    def _next_hole(self, offset: int) -> int:
+        try:
+            return os.lseek(self._fd, offset, os.SEEK_HOLE)
+        except OSError:
+            return sys.maxsize
 
     def _regular(self) -> bool:
         return stat.S_ISREG(os.fstat(self._fd).st_mode)

@@ -47,6 +47,9 @@ static ssize_t gs_read_dontcache(int fd, void *to, size_t length) {
     return preadv2(fd, &part, 1, -1, RWF_DONTCACHE);
 }
 
+/* Where the next hole begins, the end of the file at the latest; -1 where that can't be told. */
+static int64_t gs_next_hole(int fd, int64_t offset) { return lseek(fd, offset, SEEK_HOLE); }
+
 static int gs_is_regular(int fd) {
     struct stat st;
     return fstat(fd, &st) == 0 && S_ISREG(st.st_mode);

@@ -48,6 +48,8 @@ cdef extern from "posix.h":
     int gs_readable(int, int) noexcept nogil
     ssize_t read(int, void *, size_t) noexcept nogil
     ssize_t pwrite(int, const void *, size_t, int64_t) noexcept nogil
+    ssize_t pread(int, void *, size_t, int64_t) noexcept nogil
+    int64_t gs_next_hole(int, int64_t) noexcept nogil
     int ftruncate(int, int64_t) noexcept nogil
     int sync_file_range(int, int64_t, int64_t, unsigned int) noexcept nogil
     int posix_fadvise(int, int64_t, int64_t, int) noexcept nogil

@@ -6,12 +6,25 @@ cdef class WriteLane(Lane):
     cdef bint thin
     cdef int how
     cdef bint plain_tail     # O_DIRECT was taken off again for an unaligned tail
+    cdef int64_t held        # below this the file may have the stream's bytes already
+    cdef int64_t kept_bytes
+    cdef uint8_t *found      # a slot as the file has it
 
-    def __init__(self, Ring ring not None, int fd, *, bint thin=False, bint direct=True):
+    def __cinit__(self, *args, **kwargs):
+        self.found = <uint8_t *>MAP_FAILED
+
+    def __init__(self, Ring ring not None, int fd, *, bint thin=False, bint direct=True, int64_t held=0):
+        if held < 0:
+            raise ValueError("held must not be negative")
         self.fd = fd
         self.thin = thin
+        self.held = held
         self.how = DIRECT if direct else DONTCACHE
         Lane.__init__(self, ring)
+
+    @property
+    def kept(self):
+        return self.kept_bytes
 
     @property
     def mode(self):
@@ -37,6 +50,9 @@ cdef class WriteLane(Lane):
         if self.how == DIRECT and gs_set_direct(self.fd, 1):
             self.how = DONTCACHE
         failure = self._write_all()
+        if self.found != <uint8_t *>MAP_FAILED:
+            munmap(self.found, self.ring.slot_size)
+            self.found = <uint8_t *>MAP_FAILED
         gs_set_flags(self.fd, flags)
         return failure
 
@@ -45,7 +61,7 @@ cdef class WriteLane(Lane):
         cdef const uint8_t *start
         cdef Head head
         cdef int failure = 0
-        if self.thin and gs_is_regular(self.fd) and ftruncate(self.fd, 0):  # a hole over old bytes would show them
+        if self.thin and gs_is_regular(self.fd) and ftruncate(self.fd, self.held):  # a hole over old bytes would show them
             failure = errno
         cdef int got = self.ring._take(self.cell, &start, &head)
         while got == READY and not failure:
@@ -63,7 +79,10 @@ cdef class WriteLane(Lane):
 
     cdef int _write_slot(self, const uint8_t *start, Head *head) noexcept nogil:
         cdef int failure
-        if not self.thin:
+        if self._holds(start, head):
+            self.kept_bytes += head.length
+            return 0
+        if not self.thin or head.offset < self.held:
             failure = self._write(start, head.length, head.offset)
         elif head.zero:
             failure = 0
@@ -72,6 +91,34 @@ cdef class WriteLane(Lane):
         if not failure and self.how == PACED:
             failure = self._pace(head)
         return failure
+
+    cdef bint _holds(self, const uint8_t *start, Head *head) noexcept nogil:
+        """Whether the file has just these bytes already. What can't be read back is written."""
+        cdef int64_t end = head.offset + <int64_t>head.length
+        if end > self.held:
+            return False
+        if head.zero and not self.thin and -1 < gs_next_hole(self.fd, head.offset) < end:
+            return False
+        if self.found == <uint8_t *>MAP_FAILED:
+            self.found = <uint8_t *>mmap(NULL, self.ring.slot_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+        return self.found != <uint8_t *>MAP_FAILED and self._read_back(head) and not memcmp(start, self.found, head.length)
+
+    cdef bint _read_back(self, Head *head) noexcept nogil:
+        """In whole pages, as O_DIRECT wants it: a slot is made of them."""
+        cdef size_t wanted = (head.length + DIRECT_ALIGNMENT - 1) & ~<size_t>(DIRECT_ALIGNMENT - 1)
+        cdef size_t have = 0
+        cdef ssize_t n
+        while have < head.length:
+            n = pread(self.fd, self.found + have, wanted - have, head.offset + <int64_t>have)
+            if n > 0:
+                have += n
+            elif n == 0:
+                return False
+            elif errno == EINVAL and self.how == DIRECT:
+                self._next_mode()
+            elif errno != EINTR:
+                return False
+        return True
 
     cdef int _write_thin(self, const uint8_t *start, Head *head) noexcept nogil:
         """Write the slot's runs of non-zero blocks, leaving holes between them."""
