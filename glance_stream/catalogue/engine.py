@@ -10,14 +10,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy import exc as sql
 
-from glance_stream.catalogue.tables import schema
+from glance_stream.catalogue import migrations, schema_version
 from glance_stream.errors import CatalogueError, InvalidRequest
 
 BUSY_SECONDS = 30.0  # how long a transaction waits for another process's; ours last milliseconds
 IMMEDIATE = "glance_stream_immediate"
+MIGRATION = "glance_stream_migration"
+MIGRATION_LOCK = 0x676C616E6365  # any number that no other program takes
 
 ADVICE: Mapping[str, str] = {
     "SQLITE_BUSY": f"another process has kept it locked for {BUSY_SECONDS:.0f} s",
@@ -67,13 +69,32 @@ class Database:
 
     def _prepare(self) -> None:
         """Create what is missing. A complete catalogue is not written to, so that one on read-only media can be read."""
-        with self._edge():
-            if set(schema.tables) <= set(inspect(self._reader).get_table_names()):
+        with self.read() as connection:
+            if schema_version.find(connection, self.name) == migrations.HEAD:
                 return
+        with self._edge():
             if self._engine.dialect.name == "sqlite":
                 _use_write_ahead_log(self._engine)
-        with self.write() as connection:
-            schema.create_all(connection)
+            with self._alone() as connection:
+                schema_version.bring_up_to_date(connection, self.name)
+
+    @contextmanager
+    def _alone(self) -> Iterator[Connection]:
+        """A transaction that changes the schema, one at a time among all processes."""
+        dialect = self._engine.dialect.name
+        with self._engine.execution_options(**{MIGRATION: True}).begin() as connection:
+            if dialect == "postgresql":
+                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")
+            elif dialect in ("mysql", "mariadb"):
+                locked = f"SELECT GET_LOCK(CONCAT('{MIGRATION}.', DATABASE()), {BUSY_SECONDS})"
+                if connection.exec_driver_sql(locked).scalar() != 1:
+                    raise CatalogueError(f"catalogue {self.name}: another process is migrating it; try again later")
+            try:
+                yield connection
+                if dialect == "sqlite" and (broken := connection.exec_driver_sql("PRAGMA foreign_key_check").first()):
+                    raise CatalogueError(f"catalogue {self.name}: it can't be migrated: a row of {broken[0]} refers to nothing")
+            finally:
+                connection.detach()  # it ends with this transaction, and with it what was set for it alone
 
     @contextmanager
     def _edge(self) -> Iterator[None]:
@@ -155,8 +176,12 @@ def _on_connect(connection: Any, _record: object) -> None:
 
 
 def _on_begin(connection: Connection) -> None:
-    immediate = connection.get_execution_options().get(IMMEDIATE)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+    options = connection.get_execution_options()
+    if options.get(MIGRATION):
+        connection.exec_driver_sql(
+            "PRAGMA foreign_keys=OFF"
+        )  # a table is changed by replacing it; inside a transaction it is too late
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get(IMMEDIATE) or options.get(MIGRATION) else "BEGIN")
 
 
 def _use_write_ahead_log(engine: Engine) -> None:

@@ -41,6 +41,9 @@ STRANGERS = [("glance_stream.catalogue", "glance_stream.stores"), ("glance_strea
 # SDKs stay at the edge that they belong to; two have two.
 SDKS: dict[str, str | tuple[str, ...]] = {
     "sqlalchemy": "glance_stream.catalogue",
+    "alembic": "glance_stream.catalogue",
+    "psycopg": "glance_stream.catalogue",
+    "pymysql": "glance_stream.catalogue",
     "click": "glance_stream.cli",
     "rich": "glance_stream.cli",
     "urllib3": "glance_stream.sources",

@@ -1,0 +1,1 @@
+"""One module a revision (see the package above)."""
