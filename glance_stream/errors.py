@@ -107,6 +107,10 @@ class CatalogueError(GlanceStreamError):
     retryable = True
 
 
+class CatalogueUnavailable(CatalogueError):
+    """The database could not be reached, or ended the transaction for others' sake: the same again may well succeed."""
+
+
 class RecordInDoubt(CatalogueError):
     """Whether a record took effect can't be told (its answer was lost): nothing is undone, `recover` settles it."""
 

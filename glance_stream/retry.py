@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import ParamSpec, TypeVar
 
-from glance_stream.errors import GlanceStreamError, ObjectBusy, SourceError, StoreError
+from glance_stream.errors import CatalogueUnavailable, GlanceStreamError, ObjectBusy, SourceError, StoreError
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -41,7 +41,9 @@ def backoff(
 
 
 def may_pass(error: Exception) -> bool:
-    """Whether a store or source failed in a way that is worth another try soon. That an object is in use is an answer."""
+    """Whether a store, source or database failed in a way that is worth another try soon. That an object is in use is an answer."""
+    if isinstance(error, CatalogueUnavailable):
+        return True
     return isinstance(error, StoreError | SourceError) and error.retryable and not isinstance(error, ObjectBusy)
 
 

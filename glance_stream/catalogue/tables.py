@@ -218,3 +218,12 @@ leftovers = Table(
     Column("at", Instant, nullable=False),
     **EXACT_TEXT,
 )
+
+# The names of transactions that were kept (see `transactions`).
+transactions = Table(
+    "transactions",
+    schema,
+    Column("id", String(ID_LENGTH), primary_key=True),
+    Column("at", Instant, nullable=False),
+    **EXACT_TEXT,
+)
