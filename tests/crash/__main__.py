@@ -1,0 +1,86 @@
+"""``python -m crash``, from the directory tests."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import crash
+from crash.harness import Harness
+from crash.report import Report
+from crash.site import Servers, database_url, make_places
+
+
+def main() -> int:
+    given = _arguments()
+    seed = random.randrange(1 << 32) if given.seed is None else given.seed
+    about = {"seed": seed, "database": given.database.partition(":")[0], "stores": given.stores, "signal": given.signal}
+    report = _side_by_side(given, seed, Report(about)) if given.jobs > 1 else _run(given, seed, about)
+    print("\n".join(report.lines()))
+    if given.json:
+        given.json.write_text(json.dumps(report.as_dict(), indent=1))
+    return 1 if report.violations else 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser("python -m crash", description=crash.__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--seed", type=int, help="of all that is chosen at random; shown in the report")
+    parser.add_argument("--count", type=int, default=200, help="points that must hit")
+    parser.add_argument("--database", default="sqlite", help="sqlite, postgresql, mariadb, or a URL")
+    parser.add_argument("--stores", default="file,s3,swift", help="of file, s3, swift, rbd; file1,file2,file3 is quick")
+    parser.add_argument("--signal", default="kill", help="kill, int, term, or several with commas between them")
+    parser.add_argument("--twice", action="store_true", help="each signal is followed by a second one, as of an impatient user")
+    parser.add_argument("--operations", default="import,copy,delete", help="what is done to the images")
+    parser.add_argument("--jobs", type=int, default=1, help="harnesses side by side, each with a site of its own")
+    parser.add_argument("--json", type=Path, help="write the report to this file too")
+    return parser.parse_args()
+
+
+def _run(given: argparse.Namespace, seed: int, about: dict[str, object]) -> Report:
+    servers = Servers()
+    with tempfile.TemporaryDirectory(prefix="crash-") as name:
+        directory = Path(name)
+        places = make_places(servers, given.stores.split(","), directory)
+        harness = Harness(
+            directory,
+            places,
+            database_url(given.database, directory),
+            seed,
+            signals=given.signal.split(","),
+            twice=given.twice,
+            operations=given.operations.split(","),
+            about=about,
+        )
+        try:
+            return harness.run(given.count)
+        finally:
+            harness.close()
+            for place in places:
+                place.close()
+            servers.close()
+
+
+def _side_by_side(given: argparse.Namespace, seed: int, report: Report) -> Report:
+    """The same command in processes of their own, each with a seed that follows from this one's."""
+    with tempfile.TemporaryDirectory(prefix="crash-jobs-") as name:
+        jobs = []
+        for number in range(given.jobs):
+            found = Path(name) / f"{number}.json"
+            words = {"seed": seed + number, "count": -(-given.count // given.jobs), "json": found}
+            words |= {key: getattr(given, key) for key in ("database", "stores", "signal", "operations")}
+            command = [sys.executable, "-m", "crash", *(f"--{key}={value}" for key, value in words.items())]
+            command += ["--twice"] if given.twice else []
+            jobs.append((subprocess.Popen(command, stdout=subprocess.DEVNULL), found))
+        for process, found in jobs:
+            process.wait()
+            report.add(json.loads(found.read_text()))
+    return report
+
+
+if __name__ == "__main__":
+    sys.exit(main())

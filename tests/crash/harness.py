@@ -1,0 +1,200 @@
+"""One harness: a site, a launcher and a workload. Strikes, lets recover, looks, and goes on with what it has found."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+from crash.harm import Harms
+from crash.invariants import IN_DOUBT, State, state_of, violations
+from crash.places import Place
+from crash.records import CatalogueView, Records
+from crash.report import Report
+from crash.victims import Launcher, Run
+from crash.workload import ABSENT, Operation, Workload, make_samples
+
+CONFIG = """\
+[catalogue]
+url = "{url}"
+[transfer]
+slots = 4
+slot_size = "256 KiB"
+{stores}
+"""
+LATER = 2 * 3600.0  # seconds after which nothing comes any more of a request without an answer
+WHOLE_EVERY = 25  # points between two looks at every byte of every image
+MOST_DOUBTS = 3
+
+DONE, PARTIAL, LEFTOVERS, LOCKED, INTERRUPTED = 0, 3, 5, 6, 130
+
+
+class Harness:
+    """``signals``: kill, int, term, or int and term ``twice``. ``operations``: import, copy, delete."""
+
+    def __init__(
+        self,
+        directory: Path,
+        places: Sequence[Place],
+        url: str,
+        seed: int,
+        *,
+        signals: Sequence[str] = ("kill",),
+        twice: bool = False,
+        operations: Sequence[str] = ("import", "copy", "delete"),
+        about: dict[str, Any] | None = None,
+    ) -> None:
+        self._seed = seed
+        self._rng = random.Random(seed)
+        self._places = places
+        self._signals = signals
+        self._twice = twice
+        self._config = directory / "site.toml"
+        self._config.write_text(CONFIG.format(url=url, stores="\n".join(place.section() for place in places)))
+        self._launcher = Launcher(directory, self._config)
+        self._harms = Harms(self._rng)
+        samples = make_samples(directory, self._rng)
+        self._workload = Workload([place.store_id for place in places], samples, self._rng, operations)
+        self._view = CatalogueView(url)
+        self._records = Records({}, [], {})
+        self._operation: Operation | None = None
+        self._story: list[str] = []
+        self.report = Report({"seed": seed, **(about or {})})
+
+    def close(self) -> None:
+        self._launcher.close()
+        self._view.close()
+
+    def run(self, count: int) -> Report:
+        """Until so many points have hit."""
+        while self.report.total < count:
+            self._point()
+        return self.report
+
+    def _point(self) -> None:
+        operation = self._operation = self._workload.next()
+        if operation.content is not None:
+            self._workload.contents[operation.image_id] = operation.content
+        known = self._harms.knows(operation.kind)
+        harm = self._harms.choose(operation.kind, self._rng.choice(self._signals), twice=self._twice) if known else None
+        self._story = []
+        run = self._run(operation, harm)
+        self._harms.learn(operation.kind, run)
+        if harm is not None:
+            self._count(operation, harm, run)
+        self._require_exit(run, harm)
+        allowed = self._allowed(operation, run)
+        if not self._is_over(run, harm):
+            self._recover(operation)
+        found = self._look(allowed)
+        if harm is not None and run.sent:
+            self.report.outcomes[f"{operation.kind}: {_outcome(operation, found, run)}"] += 1
+        self._settle_doubts()
+        if found != operation.after and self._rng.random() < 0.25:
+            self._again(operation)
+
+    def _run(self, operation: Operation, harm: dict[str, Any] | None) -> Run:
+        return self._tell(self._launcher.run(*operation.arguments, harm=harm, stdin=operation.stdin), harm)
+
+    def _tell(self, run: Run, harm: dict[str, Any] | None = None) -> Run:
+        harmed = f" harmed by {harm}" if harm else ""
+        self._story.append(f"{' '.join(run.arguments)}{harmed}: {run.status} at {run.label!r} after {run.phase!r}")
+        return run
+
+    def _count(self, operation: Operation, harm: dict[str, Any], run: Run) -> None:
+        if not run.sent:
+            self.report.missed += 1
+            return
+        self.report.points[operation.kind] += 1
+        self.report.phases[run.phase if run.fired or run.status < 0 else "at a random time"] += 1
+        self.report.layers[harm.get("label", "random time").split()[0] if "label" in harm else "at a random time"] += 1
+        self.report.exits[str(run.status)] += 1
+
+    def _require_exit(self, run: Run, harm: dict[str, Any] | None) -> None:
+        usual = {DONE}
+        if harm is not None and harm["number"] == 9:
+            usual |= {-9} if run.sent else set()
+        elif run.sent:
+            usual |= {INTERRUPTED, PARTIAL} | ({LEFTOVERS} if self._twice else set())
+        if run.status not in usual:
+            self._broken([f"it ended with {run.status}: {run.told[-1500:]}"])
+
+    def _allowed(self, operation: Operation, run: Run) -> frozenset[State]:
+        """What was told is so: a success that was printed before the end counts."""
+        told = None if run.result is None else run.result["exit_code"]
+        return frozenset({operation.after}) if told == DONE else operation.allowed
+
+    def _is_over(self, run: Run, harm: dict[str, Any] | None) -> bool:
+        """Whether nothing is left to recover: an interrupt that was heeded has rolled back already."""
+        return run.status >= 0 and run.status != LEFTOVERS
+
+    def _recover(self, operation: Operation) -> None:
+        """Sometimes the recovery is killed too, and then another one recovers."""
+        while self._harms.knows("recover") and self._rng.random() < 0.2:
+            harm = self._harms.choose("recover", "kill")
+            run = self._tell(self._launcher.run("recover", harm=harm), harm)
+            self._harms.learn("recover", run)
+            if run.sent:
+                self.report.points["recover"] += 1
+                self.report.phases[f"recover: {run.phase}"] += 1
+        self._evict()
+        run = self._tell(self._launcher.run("recover"))
+        self._harms.learn("recover", run)
+        if run.status not in (DONE, LEFTOVERS) or run.result is None or run.result["held"]:
+            self._broken([f"recover ended with {run.status}: {run.told[-1500:]}"])
+
+    def _evict(self) -> None:
+        for place in self._places:
+            place.evict()
+
+    def _look(self, allowed: Collection[State]) -> State:
+        """Everything from outside; gives what the operation's image is now."""
+        assert self._operation is not None
+        image_id = self._operation.image_id
+        may = {each: {state} for each, state in self._workload.states.items()} | {image_id: set(allowed)}
+        records = self._records = self._view.read()
+        self.report.checks += 1
+        whole = records.images if self.report.checks % WHOLE_EVERY == 0 else {image_id}
+        broken = violations(records, self._places, self._workload.contents, may, whole)
+        if broken:
+            self._broken(broken)
+        self._workload.states = {each: state_of(record) for each, record in records.images.items()}
+        return self._workload.states.get(image_id, ABSENT)
+
+    def _settle_doubts(self) -> None:
+        """In two hours an unanswered request has come to nothing or to an object, and recover finishes with it."""
+        if not self._records.leftovers or (len(self._records.leftovers) < MOST_DOUBTS and self._rng.random() < 0.5):
+            return
+        assert self._operation is not None
+        run = self._tell(self._launcher.run("recover", shift=LATER))
+        self._look({self._workload.states.get(self._operation.image_id, ABSENT)})
+        if run.status != DONE or any(one[3].startswith(IN_DOUBT) for one in self._records.leftovers):
+            self._broken([f"two hours later recover ended with {run.status}: {run.told[-1500:]}"])
+
+    def _again(self, operation: Operation) -> None:
+        """What was rolled back can be done: nothing is in its way."""
+        run = self._run(operation, None)
+        if run.status != DONE:
+            self._broken([f"again, it ended with {run.status}: {run.told[-1500:]}"])
+        self._look({operation.after})
+
+    def _broken(self, reasons: list[str]) -> None:
+        assert self._operation is not None
+        self.report.violations.append(
+            {
+                "seed": self._seed,
+                "point": self.report.total,
+                "operation": self._operation.kind,
+                "harm": self._story[0] if self._story else "",
+                "broken": [*reasons, *self._story],
+            }
+        )
+
+
+def _outcome(operation: Operation, found: State, run: Run) -> str:
+    if found == operation.after:
+        return "finished"
+    if found == operation.before:
+        return "as before"
+    return "queued" if not found.stores else "in some stores"

@@ -1,0 +1,62 @@
+"""Places and databases for a harness: real servers, started by tests/servers where they are not running yet."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parent.parent / "servers"))
+
+from real_servers import S3Server, SwiftServer
+from server_daemons import BUILD, Fleet
+
+from crash.places import FilePlace, Place, S3Place, SwiftPlace
+
+SERVERS = "GLANCE_STREAM_SERVERS"
+
+
+class Servers:
+    """What it starts it stops."""
+
+    def __init__(self) -> None:
+        self._fleet = Fleet(Path(os.environ.get(SERVERS, BUILD)).absolute())
+
+    def place(self, kind: str, directory: Path) -> Place:
+        """``kind``: file, s3 (radosgw), swift, rbd; with a number behind it for more than one of a kind."""
+        if kind.startswith("file"):
+            return FilePlace(kind, directory / kind)
+        if kind.startswith("s3"):
+            return S3Place(kind, self.s3())
+        if kind.startswith("swift"):
+            return SwiftPlace(kind, self.swift())
+        raise SystemExit(f"there is no store of kind {kind!r}: file, s3, swift")
+
+    def s3(self) -> S3Server:
+        said = self._described("radosgw")
+        return S3Server(said["endpoint"], said["access_key"], said["secret_key"], said["region"], {})
+
+    def swift(self) -> SwiftServer:
+        said = self._described("swift")
+        return SwiftServer(said["auth_url"], said["user"], said["key"], "1", {})
+
+    def _described(self, server: str) -> dict:  # type: ignore[type-arg]
+        if missing := self._fleet.missing(server):
+            raise SystemExit(f"{server}: {', '.join(missing)} not installed: run tests/servers/install.sh")
+        return self._fleet.description(server)
+
+    def close(self) -> None:
+        self._fleet.stop()
+
+
+def database_url(database: str, directory: Path) -> str:
+    if database == "sqlite":
+        return f"sqlite:///{directory / 'catalogue.db'}"
+    if "://" in database:
+        return database
+    raise SystemExit(f"there is no database {database!r}: sqlite, postgresql, mariadb, or a URL")
+
+
+def make_places(servers: Servers, kinds: Sequence[str], directory: Path) -> list[Place]:
+    return [servers.place(kind, directory) for kind in kinds]
