@@ -9,6 +9,15 @@ The life of a write::
     location = await writer.commit(size, digests)           # phase 2: visible, all at once; ends the writer even on error
     await writer.abort()                                    # instead of, or after, any of the above: removes every trace
 
+The life of a write whose process died may go on in another one, where the store is ``resumable``::
+
+    writer = store.resume(image_id, trace)                  # instead of `writer`: with the dead writer's trace
+    await writer.open(size_hint)                            # NotFound: nothing that can be used is there
+    ...                                                     # the whole stream, from its first byte on
+
+What it holds is not trusted: it is compared with the stream, and only what differs is written. So the bytes are the stream's
+whatever was there, and ``kept`` says how many of them did not have to be written again.
+
 Whatever happens to the process, and whichever call never returns: what a writer leaves behind has the name that was recorded
 before the store was touched, and ``store.discard(trace)`` removes it.
 
@@ -42,6 +51,7 @@ class Traits:
     needs_size: a writer can't be opened without a size hint.
     thin: zero runs can be left out of what is stored.
     marked: an object tells which writer made it, also to another process (`Store.published`).
+    resumable: what a dead writer has left can be gone on with (`Store.resume`).
     atomic_commit: nothing can be seen under the image's name before the commit. Where it is false (a foreign driver that writes
         in place) what is seen is not complete until then.
     """
@@ -50,6 +60,7 @@ class Traits:
     needs_size: bool = False
     thin: bool = False
     marked: bool = False
+    resumable: bool = False
     atomic_commit: bool = True
 
 
@@ -82,6 +93,11 @@ class Writer(ABC):
     """
 
     trace: str
+
+    @property
+    def kept(self) -> int:
+        """Bytes that a resumed writer has found there already and has not written again."""
+        return 0
 
     @abstractmethod
     async def open(self, size_hint: int | None, *, thin: bool = False) -> None:
@@ -128,7 +144,7 @@ class Writer(ABC):
     async def abort(self) -> None:
         """Remove every trace of this writer, but never a committed object. Any state, any number of times. Raises StoreError.
 
-        Before `open` too: there is nothing to remove then, and nothing comes of the writer any more.
+        Before `open` too: nothing comes of the writer any more, and there is nothing to remove unless it was to be resumed.
         """
 
 
@@ -154,6 +170,14 @@ class Store(ABC):
     @abstractmethod
     def writer(self, image_id: str) -> Writer:
         """A writer that is not open yet: no I/O. Raises StoreReadOnly; InvalidRequest for an unsafe image id."""
+
+    def resume(self, image_id: str, trace: str) -> Writer:
+        """A writer that goes on with what the writer of this trace has left, whose process has ended for good: no I/O.
+
+        Its opening raises NotFound where nothing usable is left; an abort then removes what is there all the same. Raises
+        StoreError where the store is not `Traits.resumable` and for what is not a trace of this store and image.
+        """
+        raise StoreError(self.store_id, f"a store of type {self.type!r} can't go on with what another process has left")
 
     async def open_writer(self, image_id: str, size_hint: int | None, *, thin: bool = False) -> Writer:
         """`writer` and `Writer.open` in one, for those who record no traces. Raises what they raise, with nothing left behind."""

@@ -27,7 +27,7 @@ class MemoryStore(Store):
 
     def __init__(self, store_id: str, *, read_only: bool = False, capacity: int | None = None) -> None:
         self.store_id = store_id
-        self.traits = Traits(read_only=read_only, marked=True)
+        self.traits = Traits(read_only=read_only, marked=True, resumable=True)
         self.capacity = capacity
         self.objects: dict[str, bytes] = {}
         self.pending: dict[str, bytearray] = {}
@@ -46,7 +46,15 @@ class MemoryStore(Store):
         if self.traits.read_only:
             raise StoreReadOnly(self.store_id, "the store is read-only")
         require_safe_name(image_id)
-        return MemoryWriter(self, image_id)
+        return MemoryWriter(self, image_id, f"{self._prefix}.{image_id}.{secrets.token_hex(8)}.part")
+
+    def resume(self, image_id: str, trace: str) -> Writer:
+        if self.traits.read_only:
+            raise StoreReadOnly(self.store_id, "the store is read-only")
+        require_safe_name(image_id)
+        if not re.fullmatch(rf"{re.escape(self._prefix)}\.{re.escape(image_id)}\.[0-9a-f]{{16}}\.part", trace):
+            raise StoreError(self.store_id, f"not a trace of image {image_id} in this store: {trace}")
+        return MemoryWriter(self, image_id, trace, resumed=True)
 
     def check_room(self, more: int) -> None:
         """Raises StoreFull when ``more`` bytes do not fit."""
@@ -115,12 +123,14 @@ class MemoryStore(Store):
 class MemoryWriter(Writer):
     """Collects the bytes aside, under its trace."""
 
-    def __init__(self, store: MemoryStore, image_id: str) -> None:
+    def __init__(self, store: MemoryStore, image_id: str, trace: str, *, resumed: bool = False) -> None:
         self._store = store
         self._image_id = image_id
         self._begun = self._ended = False
         self._flushed: int | None = None
-        self.trace = f"memory://{store.store_id}/.{image_id}.{secrets.token_hex(8)}.part"
+        self._resumed = resumed
+        self._position = self._kept = 0
+        self.trace = trace
 
     async def open(self, size_hint: int | None, *, thin: bool = False) -> None:
         if self._begun or self._ended:
@@ -129,17 +139,27 @@ class MemoryWriter(Writer):
         await self._store.open()
         if self._image_id in self._store.objects:
             raise Duplicate(self._store.store_id, f"{self._image_id} is there already")
+        if self._resumed and self.trace not in self._store.pending:
+            raise NotFound(self._store.store_id, f"{self.trace} is not there")
         if size_hint is not None:
-            self._store.check_room(size_hint)
-        self._store.pending[self.trace] = bytearray()
+            self._store.check_room(size_hint - len(self._store.pending.get(self.trace, b"")))
+        self._store.pending.setdefault(self.trace, bytearray())
+
+    @property
+    def kept(self) -> int:
+        return self._kept
 
     def write(self, view: memoryview) -> None:
-        held = self._held()
-        self._store.check_room(len(view))
+        held, end = self._held(), self._position + len(view)
+        self._store.check_room(max(0, end - len(held)))
         self._flushed = None
-        held += view
+        if held[self._position : end] == view:
+            self._kept += len(view)
+        held[self._position : end] = view
+        self._position = end
 
     async def flush(self, size: int) -> None:
+        del self._held()[self._position :]
         if len(self._held()) != size:
             raise StoreError(self._store.store_id, f"holds {len(self._held())} bytes, not {size}")
         self._flushed = size

@@ -1,4 +1,4 @@
-"""A WriteLane over a file that has some of the stream already: the same bytes whatever the file held, and no more writes than needed."""
+"""A WriteLane over a file that has some of the stream already: the same bytes of it, and no more writes than needed."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
+from conformance_resume import ResumeConformance
 from conformance_traces import TraceConformance
 from faults.loop import run
 from subject import IMAGE, OTHER, SIZES, SLOT, Drain, Subject, assert_ended, content, drain_all, put, read_all, read_some, write_all
@@ -142,7 +143,7 @@ class ReadOnlyConformance(ReadConformance):
         assert read_all(store.open_reader(stored[0])) == stored[1]
 
 
-class StoreConformance(TraceConformance, ReadConformance):
+class StoreConformance(TraceConformance, ResumeConformance, ReadConformance):
     """What holds for every store that can be written to."""
 
     @pytest.fixture

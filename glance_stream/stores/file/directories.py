@@ -19,13 +19,13 @@ import msgspec
 
 from glance_stream import threads
 from glance_stream.chunker import Lane, Ring
-from glance_stream.errors import Duplicate, InvalidRequest, StoreError, StoreFull, StoreReadOnly, StoreUnavailable
+from glance_stream.errors import Duplicate, InvalidRequest, NotFound, StoreError, StoreFull, StoreReadOnly, StoreUnavailable
 from glance_stream.model import Location
 from glance_stream.sources.base import Source
 from glance_stream.stores.base import ObjectStat, Store, Stray, Traits, Writer, require_safe_name
 from glance_stream.stores.file.store import FileStore
 from glance_stream.stores.file.system import is_directory, mapped
-from glance_stream.stores.file.writer import TEMPORARY_NAME, FileWriter, temporary_name
+from glance_stream.stores.file.writer import TEMPORARY_NAME, FileWriter, is_temporary_of, temporary_name
 
 TRACE = "file:"  # and the temporary file's name: in which directory it is, is not known before the opening
 
@@ -59,7 +59,7 @@ class FileDirectoriesStore(Store):
         if not directories or not all(os.path.isabs(path) for path in directories):
             raise InvalidRequest(f"store {store_id!r}: directories must be absolute paths with priorities, one at least")
         self.store_id = store_id
-        self.traits = Traits(read_only=read_only, thin=True)
+        self.traits = Traits(read_only=read_only, thin=True, resumable=True)
         self._priority = {
             FileStore(store_id, path, read_only=read_only, file_perm=file_perm, thin=thin): priority
             for path, priority in directories.items()
@@ -91,7 +91,29 @@ class FileDirectoriesStore(Store):
         if self.traits.read_only:
             raise StoreReadOnly(self.store_id, "the store is read-only")
         require_safe_name(image_id)
-        return _Writer(self, image_id)
+        return _Writer(self, image_id, temporary_name(image_id))
+
+    def resume(self, image_id: str, trace: str) -> Writer:
+        if self.traits.read_only:
+            raise StoreReadOnly(self.store_id, "the store is read-only")
+        require_safe_name(image_id)
+        name = self._temporary(trace)
+        if not is_temporary_of(image_id, name):
+            raise StoreError(self.store_id, f"not a temporary file of image {image_id}: {trace}")
+        return _Writer(self, image_id, name, resumed=True)
+
+    async def choose_left(self, name: str) -> FileStore:
+        """The directory with this temporary file. Raises NotFound, StoreError."""
+        async with self._making:
+            await self._make()
+        return await threads.call(self._find_left, name)
+
+    def _find_left(self, name: str) -> FileStore:
+        for one in self._priority:
+            with mapped(self.store_id):
+                if os.path.lexists(one.path / name):
+                    return one
+        raise NotFound(self.store_id, f"{name} is in none of {self.where}")
 
     async def choose(self, size_hint: int | None, thin: bool) -> FileStore:
         """Where a new image goes; all directories are there afterwards. Raises StoreFull, StoreError.
@@ -131,11 +153,15 @@ class FileDirectoriesStore(Store):
         await self._owner(location).delete(location)
 
     async def discard(self, trace: str) -> None:
+        name = self._temporary(trace)
+        for one in self._priority:
+            await one.discard(f"file://{one.path / name}")
+
+    def _temporary(self, trace: str) -> str:
         name = trace.removeprefix(TRACE)
         if not trace.startswith(TRACE) or not TEMPORARY_NAME.fullmatch(name):
             raise StoreError(self.store_id, f"not a temporary file of this store: {trace}")
-        for one in self._priority:
-            await one.discard(f"file://{one.path / name}")
+        return name
 
     async def strays(self) -> list[Stray]:
         found = [stray for one in self._priority for stray in await one.strays()]
@@ -166,10 +192,11 @@ class FileDirectoriesStore(Store):
 class _Writer(Writer):
     """A file writer as soon as its directory is known. Its temporary name is known from the beginning."""
 
-    def __init__(self, store: FileDirectoriesStore, image_id: str) -> None:
+    def __init__(self, store: FileDirectoriesStore, image_id: str, name: str, *, resumed: bool = False) -> None:
         self._store = store
         self._image_id = image_id
-        self._name = temporary_name(image_id)
+        self._name = name
+        self._resumed = resumed
         self.trace = f"{TRACE}{self._name}"
         self._inner: FileWriter | None = None
         self._begun = self._ended = False
@@ -178,12 +205,21 @@ class _Writer(Writer):
         if self._begun or self._ended:
             raise StoreError(self._store.store_id, "a writer is opened once")
         self._begun = True
-        directory = await self._store.choose(size_hint, thin)
+        directory = await (self._store.choose_left(self._name) if self._resumed else self._store.choose(size_hint, thin))
         await self._require_new()
         if self._ended:  # aborted meanwhile
             raise StoreError(self._store.store_id, "the writer has ended")
-        self._inner = directory.writer(self._image_id, self._name)
+        self._inner = self._in(directory)
         await self._inner.open(size_hint, thin=thin)
+
+    def _in(self, directory: FileStore) -> FileWriter:
+        if self._resumed:
+            return directory.resume(self._image_id, f"file://{directory.path / self._name}")
+        return directory.writer(self._image_id, self._name)
+
+    @property
+    def kept(self) -> int:
+        return 0 if self._inner is None else self._inner.kept
 
     async def _require_new(self) -> None:
         found = await self._store.find(self._image_id)
@@ -218,6 +254,8 @@ class _Writer(Writer):
         self._ended = True
         if self._inner is not None:
             await self._inner.abort()
+        elif self._resumed:
+            await self._store.discard(self.trace)
 
     @property
     def _opened(self) -> FileWriter:

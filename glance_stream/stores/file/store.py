@@ -21,6 +21,7 @@ from glance_stream.model import Location
 from glance_stream.sources.base import Source, SourceInfo
 from glance_stream.sources.path import PathSource, open_for_reading
 from glance_stream.stores.base import SAFE_NAME, ObjectStat, Store, Stray, Traits, require_safe_name
+from glance_stream.stores.file.left import BLOCK
 from glance_stream.stores.file.system import (
     directory_identity,
     is_directory,
@@ -34,14 +35,11 @@ from glance_stream.stores.file.system import (
     require_regular,
     sync_directory,
 )
-from glance_stream.stores.file.writer import TEMPORARY_NAME, FileWriter
+from glance_stream.stores.file.writer import TEMPORARY_NAME, FileWriter, is_temporary_of
 
 # As aiofiles.os has others: a coroutine over a call that may block, here on our daemon threads.
 remove = aiofiles.os.wrap(remove_if_there)
 fsync_directory = aiofiles.os.wrap(sync_directory)
-
-
-BLOCK = 512  # bytes in a unit of st_blocks, whatever the file system's own
 
 
 class FileOptions(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -92,7 +90,7 @@ class FileStore(Store):
         """Raises InvalidRequest for a ``file_perm`` that can't be meant."""
         self.store_id = store_id
         self.path = Path(os.path.abspath(path))
-        self.traits = Traits(read_only=read_only, thin=True)
+        self.traits = Traits(read_only=read_only, thin=True, resumable=True)
         try:
             self._mode = None if file_perm is None else parse_file_perm(file_perm)
         except ValueError as error:
@@ -142,6 +140,14 @@ class FileStore(Store):
             raise StoreReadOnly(self.store_id, "the store is read-only")
         return FileWriter(self.store_id, self._final(image_id), self._mode, self._prepare, thin=self._thin, name=name)
 
+    def resume(self, image_id: str, trace: str) -> FileWriter:
+        if self.traits.read_only:
+            raise StoreReadOnly(self.store_id, "the store is read-only")
+        final, name = self._final(image_id), self._temporary(trace).name
+        if not is_temporary_of(image_id, name):
+            raise StoreError(self.store_id, f"not a temporary file of image {image_id}: {trace}")
+        return FileWriter(self.store_id, final, self._mode, self._prepare, thin=self._thin, name=name, resumed=True)
+
     async def make(self) -> None:
         """The directory, if it is still to be made. Raises StoreError."""
         await self.open()
@@ -183,11 +189,15 @@ class FileStore(Store):
             await fsync_directory(path.parent, executor=threads.THREADS)
 
     async def discard(self, trace: str) -> None:
+        path = self._temporary(trace)
+        with mapped(self.store_id):
+            await remove(path, executor=threads.THREADS)
+
+    def _temporary(self, trace: str) -> Path:
         path = path_of_url(trace)
         if path is None or path.parent != self.path or not TEMPORARY_NAME.fullmatch(path.name):
             raise StoreError(self.store_id, f"not a temporary file of this store: {trace}")
-        with mapped(self.store_id):
-            await remove(path, executor=threads.THREADS)
+        return path
 
     async def strays(self) -> list[Stray]:
         return await threads.call(self._strays)

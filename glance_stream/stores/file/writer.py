@@ -21,6 +21,7 @@ from glance_stream.chunker import Lane, Ring, WriteLane
 from glance_stream.errors import Duplicate, StoreError, StoreUnavailable
 from glance_stream.model import Location
 from glance_stream.stores.base import Writer
+from glance_stream.stores.file.left import open_left, space_of
 from glance_stream.stores.file.system import (
     NOT_CREATED,
     NOT_THERE,
@@ -43,13 +44,29 @@ def temporary_name(image_id: str) -> str:
     return f".{image_id}.{secrets.token_hex(8)}.part"
 
 
+def is_temporary_of(image_id: str, name: str) -> bool:
+    found = TEMPORARY_NAME.fullmatch(name)
+    return found is not None and found["image_id"] == image_id
+
+
 class FileWriter(Writer):
     """One file on its way. The lane writes natively to the descriptor; nobody closes it while a write may be under way."""
 
     def __init__(
-        self, store_id: str, final: Path, mode: int | None, prepare: Prepare, *, thin: bool = False, name: str | None = None
+        self,
+        store_id: str,
+        final: Path,
+        mode: int | None,
+        prepare: Prepare,
+        *,
+        thin: bool = False,
+        name: str | None = None,
+        resumed: bool = False,
     ) -> None:
-        """``prepare(size_hint, thin)``: the store's part of the opening. thin: always. name: the temporary one, if it is given."""
+        """``prepare(size_hint, thin)``: the store's part of the opening. thin: always. name: the temporary one, if it is given.
+
+        resumed: another process has made it, and is dead.
+        """
         self._store_id = store_id
         self._prepare = prepare
         self._final = final
@@ -61,7 +78,11 @@ class FileWriter(Writer):
         self._lock = threading.Lock()
         self._users = 0  # threads inside a system call on the descriptor
         self._naming = threading.Lock()  # held by the thread that creates or removes: a removal waits for a creation under way
-        self._created = False  # or it may be
+        self._created = resumed  # or it may be
+        self._resumed = resumed
+        self._held = 0  # the size of what was there
+        self._kept = 0
+        self._lane: WriteLane | None = None
         self._begun = self._ended = False
         self._flushed: int | None = None
         self._linked = False  # and not committed yet
@@ -73,7 +94,8 @@ class FileWriter(Writer):
         if self._begun or self._ended:
             raise StoreError(self._store_id, "a writer is opened once")
         self._begun, self._thin = True, thin or self._thin
-        await self._prepare(size_hint, self._thin)
+        there = await threads.call(space_of, self._store_id, self._temporary) if self._resumed else 0
+        await self._prepare(None if size_hint is None else max(0, size_hint - there), self._thin)
         await threads.call(self._create)
 
     def _create(self) -> None:
@@ -82,20 +104,31 @@ class FileWriter(Writer):
                 raise StoreError(self._store_id, "the writer has ended")
             if os.path.lexists(self._final):
                 raise Duplicate(self._store_id, f"{self._final} is there already")
-            mode = 0o666 if self._mode is None else self._mode & 0o600  # until it is complete nobody else may read it
-            self._created = True
-            try:
-                fd = os.open(self._temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-            except OSError as error:
-                self._created = error.errno not in NOT_CREATED
-                raise
+            private = None if self._mode is None else self._mode & 0o600  # until it is complete nobody else may read it
+            if self._resumed:
+                fd, self._held = open_left(self._store_id, self._temporary, private)
+            else:
+                fd = self._open_new(0o666 if private is None else private)
             with self._lock:
                 self._fd = fd
                 self._close_unused()  # aborted meanwhile: the abort waits to remove the file
 
+    def _open_new(self, mode: int) -> int:
+        self._created = True
+        try:
+            return os.open(self._temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        except OSError as error:
+            self._created = error.errno not in NOT_CREATED
+            raise
+
+    @property
+    def kept(self) -> int:
+        return self._kept + (self._lane.kept if self._lane is not None else 0)
+
     def attach(self, ring: Ring) -> Lane:
         with self._descriptor() as fd:
-            return WriteLane(ring, fd, thin=self._thin)
+            self._lane = WriteLane(ring, fd, thin=self._thin, held=self._held)
+            return self._lane
 
     def drain(self, lane: Lane) -> None:
         assert isinstance(lane, WriteLane)
@@ -106,10 +139,16 @@ class FileWriter(Writer):
     def write(self, view: memoryview) -> None:
         with self._descriptor() as fd, view.cast("B") as left:
             self._flushed = None
-            done = 0
+            done = self._keep(fd, left)
             while done < len(left):
                 done += os.pwrite(fd, left[done:], self._position + done)
         self._position += done
+
+    def _keep(self, fd: int, piece: memoryview) -> int:
+        """How much of the piece need not be written, because it is there: all of it or nothing."""
+        there = self._position + len(piece) <= self._held and os.pread(fd, len(piece), self._position) == piece
+        self._kept += len(piece) if there else 0
+        return len(piece) if there else 0
 
     async def flush(self, size: int) -> None:
         await threads.call(self._flush, size)
@@ -118,6 +157,8 @@ class FileWriter(Writer):
         with self._descriptor() as fd:
             if self._mode is not None:
                 os.fchmod(fd, self._mode)
+            if self._held and self._position:  # not by the lane, which sets the size itself
+                os.ftruncate(fd, self._position)
             os.fsync(fd)
             facts = os.fstat(fd)
         if facts.st_size != size:

@@ -71,6 +71,25 @@ class SentPart:
     checksum: str | None = None
 
 
+@dataclass(frozen=True)
+class ListedPart:
+    """A part as the server lists it. ``modified``: seconds since 1970, by its clock. ``checksum``: its CRC32, if it has one."""
+
+    number: int
+    size: int
+    etag: str
+    checksum: str | None
+    modified: float
+
+
+@dataclass(frozen=True)
+class ListedParts:
+    """``algorithm``: of their checksums, as far as the server tells."""
+
+    parts: list[ListedPart]
+    algorithm: str | None
+
+
 @functools.cache
 def _descriptions() -> Any:
     """botocore's descriptions of the service, read once for all stores: they take most of the time to set up a client."""
@@ -199,17 +218,24 @@ class Bucket:
 
     def parts(self, upload: Upload) -> tuple[int, float] | None:
         """Bytes in the upload's parts and when its newest came in; None if there is no such upload."""
-        size, newest = 0, upload.begun
+        listed = self.listed_parts(upload)
+        if listed is None:
+            return None
+        return sum(part.size for part in listed.parts), max([upload.begun, *(part.modified for part in listed.parts)])
+
+    def listed_parts(self, upload: Upload) -> ListedParts | None:
+        """None if there is no such upload."""
+        found = []
+        algorithm = None
         try:
             with mapped(self._store_id, f"listing the parts of an upload of {upload.key}"):
                 pages = self._client().get_paginator("list_parts").paginate(**self._named(upload.key), UploadId=upload.upload_id)
                 for page in pages:
-                    for each in page.get("Parts", ()):
-                        size += each["Size"]
-                        newest = max(newest, each["LastModified"].timestamp())
+                    algorithm = page.get("ChecksumAlgorithm")
+                    found += [_listed(part) for part in page.get("Parts", ())]
         except NotFound:
             return None
-        return size, newest
+        return ListedParts(found, algorithm)
 
     def remove_upload(self, key: str, upload_id: str) -> None:
         """Abort until the server has nothing of it any more. None there is fine."""
@@ -294,3 +320,7 @@ class Bucket:
                     proxies={},
                 ),
             )
+
+
+def _listed(part: Mapping[str, Any]) -> ListedPart:
+    return ListedPart(part["PartNumber"], part["Size"], part["ETag"], part.get("ChecksumCRC32"), part["LastModified"].timestamp())

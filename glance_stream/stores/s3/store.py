@@ -134,7 +134,7 @@ class S3Store(Store):
         checksum: str = "auto",
     ) -> None:
         self.store_id = store_id
-        self.traits = Traits(read_only=read_only, marked=True)
+        self.traits = Traits(read_only=read_only, marked=True, resumable=True)
         self._settings = settings
         self._place = Place(settings.scheme, settings.host, settings.bucket)
         self._bucket = Bucket(store_id, settings)
@@ -185,6 +185,14 @@ class S3Store(Store):
             raise StoreReadOnly(self.store_id, "the store is read-only")
         require_safe_name(image_id)
         return S3Writer(self.store_id, self._bucket, self._place, image_id, self._writing, self._uploads, self._prepare)
+
+    def resume(self, image_id: str, trace: str) -> Writer:
+        if self.traits.read_only:
+            raise StoreReadOnly(self.store_id, "the store is read-only")
+        left = self._place.parse_trace(trace)
+        if left is None or left.writer is None or left.key != image_id:
+            raise StoreError(self.store_id, f"not the trace of a writer of image {image_id} in this store")
+        return S3Writer(self.store_id, self._bucket, self._place, image_id, self._writing, self._uploads, self._prepare, left=left)
 
     def open_reader(self, location: Location) -> Source:
         key = self._key(location)

@@ -18,16 +18,17 @@ from dataclasses import dataclass
 from functools import partial
 
 from glance_stream import threads
-from glance_stream.errors import Duplicate, StoreError
+from glance_stream.errors import Duplicate, NotFound, StoreError
 from glance_stream.model import Location
 from glance_stream.retry import RetryPolicy
 from glance_stream.sources.http_limits import HttpLimits
 from glance_stream.stores.base import Writer
-from glance_stream.stores.s3.client import Bucket, SentPart, Upload
+from glance_stream.stores.s3.client import Bucket, ListedPart, SentPart, Upload
 from glance_stream.stores.s3.collector import Collector
 from glance_stream.stores.s3.commit import Author, Commit
 from glance_stream.stores.s3.doubt import PUT_WITHIN, WHOLE, remove_uploads
-from glance_stream.stores.s3.names import Place
+from glance_stream.stores.s3.left import find_left, kept_part
+from glance_stream.stores.s3.names import Place, Trace
 from glance_stream.stores.s3.parts import PartSizes
 from glance_stream.stores.s3.sender import Sender
 
@@ -60,8 +61,9 @@ class S3Writer(Writer):
         options: WriterOptions,
         uploads: MutableMapping[str, str],
         prepare: Callable[[], None],
+        left: Trace | None = None,
     ) -> None:
-        """``prepare``: makes sure of the bucket; may block."""
+        """``prepare``: makes sure of the bucket; may block. ``left``: the trace of the dead writer that this one goes on for."""
         self._store_id = store_id
         self._bucket = bucket
         self._place = place
@@ -69,8 +71,8 @@ class S3Writer(Writer):
         self._options = options
         self._uploads = uploads
         self._prepare = prepare
-        self._nonce = secrets.token_hex(8)
-        self._since = int(time.time())
+        self._nonce = (left and left.writer) or secrets.token_hex(8)
+        self._since = left.since if left else int(time.time())
         self.trace = place.writer_trace(key, self._nonce, self._since)
         self._lock = threading.Lock()
         self._begun = self._ended = False
@@ -78,7 +80,10 @@ class S3Writer(Writer):
         self._collector: Collector | None = None
         self._making = threading.Lock()  # held while something is made in the bucket: an abort waits for it
         self._upload_id: str | None = None
-        self._unknown = False  # there may be an upload of ours whose id never came
+        self._resumed = left is not None
+        self._unknown = self._resumed  # there may be an upload of ours whose id never came
+        self._left: Mapping[int, ListedPart] = {}
+        self._kept = 0
         self._stopped = threading.Event()
         self._policy = options.policy
         self._committing = Commit(store_id, bucket, Author(key, self._nonce, self._since), self._policy, self._stopped)
@@ -102,8 +107,23 @@ class S3Writer(Writer):
             if self._ended:
                 raise StoreError(self._store_id, "the writer has ended")
             self._sender, self._collector = sender, collector
+        if self._resumed:
+            self._find_left(sender.algorithm)
         if size_hint is not None and size_hint > min(WHOLE, sizes[1]):
             self._upload()  # what may not be written is known before the first byte
+
+    def _find_left(self, algorithm: str | None) -> None:
+        with self._making:
+            self._open_parts()
+            left = find_left(self._bucket, self._key, self._since, self.trace, self._uploads, algorithm)
+            if left is None:
+                raise NotFound(self._store_id, f"there is no upload of {self._key} to go on with")
+            self._upload_id, self._left = left.upload_id, left.parts
+            self._uploads[left.upload_id] = self.trace
+
+    @property
+    def kept(self) -> int:
+        return self._kept
 
     def write(self, view: memoryview) -> None:
         _, collector = self._open_parts()
@@ -114,6 +134,11 @@ class S3Writer(Writer):
     def _send_part(self, number: int, body: memoryview) -> SentPart:
         sender, _ = self._open_parts()
         assert self._upload_id is not None
+        kept = kept_part(self._left.get(number), body)
+        if kept is not None:
+            with self._lock:
+                self._kept += len(body)
+            return kept
         return sender.put_part(self._upload_id, number, body)
 
     def _upload(self) -> str:

@@ -4,6 +4,8 @@ A native lane can't be slowed from here. So the stream is let into a small ring 
 writer drains that one as it would drain the first: natively, leaving holes, in parts, within its time limits, none of which
 counts the waiting for the pace. Zeros that the store leaves out are not counted.
 
+What a resumed writer has there already is paid for all the same: what it will keep is not known before it has come.
+
 It costs two more slots of memory for each image that is written, one copy of its bytes, and a thread. The position of the outer
 lane is ahead of what is written by those two slots at most.
 """
@@ -51,6 +53,9 @@ class PacedStore(StoreWrapper):
 
     def writer(self, image_id: str) -> Writer:
         return PacedWriter(self.inner.writer(image_id), self._pace, self.store_id)
+
+    def resume(self, image_id: str, trace: str) -> Writer:
+        return PacedWriter(self.inner.resume(image_id, trace), self._pace, self.store_id)
 
     def open_reader(self, location: Location) -> Source:
         return PacedSource(self.inner.open_reader(location), self._pace)

@@ -41,6 +41,9 @@ class RetryingStore(StoreWrapper):
     def writer(self, image_id: str) -> Writer:
         return RetryingWriter(self.inner.writer(image_id), self._policy, self.open)
 
+    def resume(self, image_id: str, trace: str) -> Writer:
+        return RetryingWriter(self.inner.resume(image_id, trace), self._policy, self.open)
+
     def open_reader(self, location: Location) -> Source:
         return RetryingSource(lambda: self.inner.open_reader(location), self._policy)
 

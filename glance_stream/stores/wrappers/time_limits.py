@@ -64,6 +64,9 @@ class TimeLimitedStore(StoreWrapper):
     def writer(self, image_id: str) -> Writer:
         return TimeLimitedWriter(self.inner.writer(image_id), self.store_id, self._limits)
 
+    def resume(self, image_id: str, trace: str) -> Writer:
+        return TimeLimitedWriter(self.inner.resume(image_id, trace), self.store_id, self._limits)
+
     def open_reader(self, location: Location) -> Source:
         if self._limits.open is None and self._limits.progress is None:
             return self.inner.open_reader(location)

@@ -41,6 +41,9 @@ class StoreWrapper(Store):
     def writer(self, image_id: str) -> Writer:
         return self.inner.writer(image_id)
 
+    def resume(self, image_id: str, trace: str) -> Writer:
+        return self.inner.resume(image_id, trace)
+
     def open_reader(self, location: Location) -> Source:
         return self.inner.open_reader(location)
 
@@ -81,6 +84,10 @@ class WriterWrapper(Writer):
     def __init__(self, inner: Writer) -> None:
         self.inner = inner
         self.trace = inner.trace
+
+    @property
+    def kept(self) -> int:
+        return self.inner.kept
 
     async def open(self, size_hint: int | None, *, thin: bool = False) -> None:
         await self.inner.open(size_hint, thin=thin)
