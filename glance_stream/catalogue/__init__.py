@@ -3,8 +3,8 @@
 It knows no store. Every operation is one transaction; every write of an operation checks, in that transaction, that its task
 still holds the image's lock. The life of an import::
 
-    task = Task.here(image_id, Operation.IMPORT)
-    catalogue.acquire(image_id, task)                       # or ImageLocked, which names the holder
+    task = catalogue.acquire(image_id, Task.here(image_id, Operation.IMPORT)).task    # or ImageLocked, which names the holder
+    catalogue.renew(task)                                   # again and again, well within `catalogue.lease`
     catalogue.begin(task, ["fast", "mirror"], importing=True)
     catalogue.opened(task, "fast", writer.trace)            # before the first byte goes to the store
     catalogue.verified(task, size, checksum, algo, value, fingerprints)   # before the first commit
@@ -25,6 +25,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
+from typing import Any
 
 from sqlalchemy import Connection
 
@@ -33,7 +34,7 @@ from glance_stream.catalogue.engine import Conflict, Database
 from glance_stream.catalogue.journal import Content, Deletion, Entry, Event, Interrupted, Journal
 from glance_stream.catalogue.locks import Lock
 from glance_stream.catalogue.outcome import Failure, RecordedLeftover
-from glance_stream.catalogue.tasks import Operation, Process, Task, holder_is_dead
+from glance_stream.catalogue.tasks import Operation, Process, Task, holder_is_dead, may_be_taken_over, why_locked
 from glance_stream.errors import CatalogueError, ImageLocked, ImageNotFound, InvalidRequest, Leftover
 from glance_stream.model import Fingerprints, Image, Location
 
@@ -52,15 +53,22 @@ __all__ = [
     "RecordedLeftover",
     "Task",
     "holder_is_dead",
+    "may_be_taken_over",
 ]
+
+LEASE_SECONDS = 3600.0  # Glance: "a lock that has not been updated for 60 minutes may be stolen" (_enforce_import_lock)
 
 
 class Catalogue:
     """An open catalogue. Any thread may use it. Raises CatalogueError when the database refuses or can't be reached."""
 
-    def __init__(self, url: str) -> None:
-        """Open, and create what is missing. Raises InvalidRequest for a URL that names no database we can use."""
+    def __init__(self, url: str, *, lease: float = LEASE_SECONDS) -> None:
+        """Open, and create what is missing. Raises InvalidRequest for a URL that names no database we can use.
+
+        ``lease``: seconds that a lock is held without a sign of life.
+        """
         self._database = Database(url)
+        self.lease = lease
 
     def __enter__(self) -> Catalogue:
         return self
@@ -141,36 +149,43 @@ class Catalogue:
         _check_task(image_id, task)
         try:
             with self._database.write() as connection:
-                locks.take(connection, task)
+                return Lock(image_id, locks.take(connection, task, self.lease))
         except Conflict as error:
             raise self._refusal(image_id) from error
-        return Lock(image_id, task)
 
-    def steal_from_dead(self, image_id: str, task: Task) -> Lock:
-        """Take the lock from a holder that is certainly dead, with its journal; a free image is simply acquired.
+    def take_over(self, image_id: str, task: Task) -> Lock:
+        """Take the lock from a holder whose lease has ended or whose process is certainly dead, with its journal.
 
-        Raises ImageLocked if the holder may be alive, or if another thief was faster.
+        A free image is simply acquired. Raises ImageLocked if neither is so, or if another was faster.
         """
         _check_task(image_id, task)
         with self._database.read() as connection:
             holder = locks.holder(connection, image_id)
         if holder is None:
             return self.acquire(image_id, task)
-        if not holder_is_dead(holder):
+        if not may_be_taken_over(holder):
             raise _locked(image_id, holder)
+        dead = holder_is_dead(holder)
         with self._database.write() as connection:
-            locks.take_over(connection, holder, task)
-        return Lock(image_id, task, stolen_from=holder)
+            return Lock(image_id, locks.take_over(connection, holder, task, self.lease, dead=dead), taken_from=holder)
 
     def holder(self, image_id: str) -> Task | None:
         """The task that holds the image; None when it is free."""
         with self._database.read() as connection:
             return locks.holder(connection, image_id)
 
-    def touch(self, task_id: str, message: str) -> None:
-        """Record a sign of life and of progress ('Copied 12 MiB'). Raises LockLost."""
+    def renew(self, task: Task, message: str = "", progress: Mapping[str, Any] | None = None, *, idle: float = 0.0) -> None:
+        """The task lives; message and progress tell how far it is. Raises LockLost.
+
+        ``idle``: seconds without progress, which are off its lease: a process that lives and does nothing loses its lock too.
+        """
         with self._database.write() as connection:
-            locks.touch(connection, task_id, message)
+            locks.renew(connection, task, self.lease - idle, message, progress or {})
+
+    def require(self, task: Task) -> None:
+        """Raises LockLost unless the task holds its image: asked before what no record of ours goes before."""
+        with self._database.write() as connection:
+            locks.require(connection, task)
 
     def release(self, task: Task) -> None:
         """Let go of the image, if this task holds it: a lock lost to another is left alone.
@@ -223,15 +238,21 @@ class Catalogue:
         *,
         virtual_size: int | None = None,
     ) -> None:
-        """The whole stream agreed with what was expected of it. Not on the image yet. Raises EmptyImage."""
+        """The whole stream agreed with what was expected of it. Not on the image yet. Raises EmptyImage.
+
+        ``disk_format``: of an image that had none on record; it stays, whatever becomes of the operation.
+        """
         content = Content(size, virtual_size, checksum, os_hash_algo, os_hash_value)
         with self._held(task) as connection:
             journal.verified(connection, task, content, fingerprints)
+        disk_format: str | None = None,
 
     def committed(self, task: Task, location: Location) -> None:
         """The object is visible in its store."""
         with self._held(task) as connection:
             journal.committed(connection, task, location)
+            if disk_format is not None:
+                images.stamp(connection, task.image_id, disk_format=disk_format)
 
     def add_location(self, task: Task, location: Location, *, activate: bool) -> None:
         """Show the location on the image before the operation ends; with ``activate`` the image becomes active with it.
@@ -320,4 +341,4 @@ def _check_task(image_id: str, task: Task) -> None:
 
 
 def _locked(image_id: str, holder: Task) -> ImageLocked:
-    return ImageLocked(f"image {image_id} is locked: {holder}")
+    return ImageLocked(f"image {image_id} is locked: {why_locked(holder)}")

@@ -98,7 +98,7 @@ def _load(connection: Connection, which: ColumnElement[bool]) -> list[Image]:
 
 
 def _image(row: Mapping[Any, Any], held: tuple[Location, ...], properties: Mapping[str, str]) -> Image:
-    fields = {name: row[name] for name in row if name not in ("id", "status")}
+    fields = {name: row[name] for name in row if name not in ("id", "status", "fence")}
     return Image(image_id=row["id"], status=Status(row["status"]), locations=held, properties=properties, **fields)
 
 

@@ -1,26 +1,21 @@
 """The lock of an image: the property ``os_glance_import_task``, under the unique constraint (image_id, name).
 
-As in Glance (bug 1884596) one atomic insert takes it, and every write of an operation checks it in its own transaction. Unlike
-Glance there is no time after which a silent holder loses it: only the lock of a process that is certainly dead is stolen.
+As in Glance (bug 1884596) one atomic insert takes it, and every write of an operation checks it in its own transaction. It is
+leased: who does not renew it loses it to the next who wants the image, by the database's clock, and at once if its process is
+certainly dead. Each time it is taken the image's fence grows; a task writes under the fence that it took, and under no later one.
 """
 
 from __future__ import annotations
 
-import dataclasses
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Row, Select, delete, insert, select, update
 
-from glance_stream.catalogue.tables import (
-    MESSAGE_LENGTH,
-    image_properties,
-    images,
-    journal,
-    now,
-    operations,
-    tasks,
-)
+from glance_stream.catalogue.clock import database_time
+from glance_stream.catalogue.tables import MESSAGE_LENGTH, image_properties, images, journal, operations, tasks
 from glance_stream.catalogue.tasks import Operation, Process, Task
 from glance_stream.catalogue.text import readable
 from glance_stream.errors import ImageLocked, ImageNotFound, LockLost
@@ -29,41 +24,47 @@ from glance_stream.model import IMPORT_TASK
 
 @dataclass(frozen=True)
 class Lock:
-    """An image held by ``task``. ``stolen_from`` is the dead task whose journal came with it."""
+    """An image held by ``task``, as it is recorded. ``taken_from`` is the task whose journal came with it."""
 
     image_id: str
     task: Task
-    stolen_from: Task | None = None
+    taken_from: Task | None = None
 
 
-def take(connection: Connection, task: Task) -> None:
+def take(connection: Connection, task: Task, lease: float) -> Task:
     """Insert task and lock. The insert of the lock meets the unique constraint when another holds the image."""
     _require_image(connection, task.image_id)
-    _insert_task(connection, task)
     connection.execute(insert(image_properties).values(image_id=task.image_id, name=IMPORT_TASK, value=task.id))
+    return _insert_task(connection, task, lease)
 
 
-def take_over(connection: Connection, dead: Task, task: Task) -> None:
-    """Replace the dead task by this one, with all that it has to undo. ImageLocked if another did so first."""
+def take_over(connection: Connection, from_: Task, task: Task, lease: float, *, dead: bool) -> Task:
+    """Replace a task by this one, with all that it has to undo. ``dead``: it is known to be, so its lease does not matter.
+
+    ImageLocked if another did so first, or if it has renewed its lease.
+    """
     _require_image(connection, task.image_id)
-    _insert_task(connection, task)
-    lock = _lock_row(task.image_id)
-    replaced = connection.execute(update(image_properties).where(*lock, image_properties.c.value == dead.id).values(value=task.id))
-    if replaced.rowcount != 1:
-        raise ImageLocked(f"image {task.image_id}: another process is taking over the lock of {dead}")
+    if connection.execute(_held_by(task.image_id).with_for_update()).scalar() != from_.id:
+        raise ImageLocked(f"image {task.image_id}: another process is taking over the lock of {from_}")
+    expired = select(tasks.c.id).where(tasks.c.id == from_.id, tasks.c.expires_at <= database_time()).with_for_update()
+    if not dead and connection.execute(expired).first() is None:
+        raise ImageLocked(f"image {task.image_id}: {from_} is at work again")
+    recorded = _insert_task(connection, task, lease)
+    connection.execute(update(image_properties).where(*_lock_row(task.image_id)).values(value=task.id))
     for table in (operations, journal):
-        connection.execute(update(table).where(table.c.task_id == dead.id).values(task_id=task.id))
-    connection.execute(delete(tasks).where(tasks.c.id == dead.id))
+        connection.execute(update(table).where(table.c.task_id == from_.id).values(task_id=task.id))
+    connection.execute(delete(tasks).where(tasks.c.id == from_.id))
+    return recorded
 
 
 def require(connection: Connection, task: Task) -> None:
     """LockLost unless the task holds its image now, and until this transaction ends (FOR UPDATE; SQLite has but one writer)."""
-    held = select(image_properties.c.value).where(*_lock_row(task.image_id)).with_for_update()
-    value = connection.execute(held).scalar()
+    value = connection.execute(_held_by(task.image_id).with_for_update()).scalar()
     if value is None:
         raise LockLost(f"image {task.image_id}: its lock was released, or its record deleted, while {task} was running")
-    if value != task.id:
-        raise LockLost(f"image {task.image_id}: its lock was taken by task {value} while {task} was running")
+    fence = connection.execute(select(images.c.fence).where(images.c.id == task.image_id)).scalar()
+    if value != task.id or fence != task.fence:
+        raise LockLost(f"image {task.image_id}: its lock was taken by task {value} (fence {fence}) while {task} was running")
 
 
 def holder(connection: Connection, image_id: str) -> Task | None:
@@ -84,15 +85,24 @@ def drop(connection: Connection, task: Task) -> None:
     connection.execute(delete(tasks).where(tasks.c.id == task.id))
 
 
-def touch(connection: Connection, task_id: str, message: str) -> None:
-    """Say that the task lives, and how far it is. A task that lost its lock has no row any more."""
-    values = {"updated_at": now(), "message": readable(message, MESSAGE_LENGTH)}
-    if connection.execute(update(tasks).where(tasks.c.id == task_id).values(values)).rowcount != 1:
-        raise LockLost(f"task {task_id} no longer holds an image")
+def renew(connection: Connection, task: Task, seconds: float, message: str, progress: Mapping[str, Any]) -> None:
+    """The task lives and is so far; its lease ends in so many seconds. A task that lost its lock has no row any more."""
+    values = {
+        "updated_at": database_time(),
+        "expires_at": database_time(seconds),
+        "message": readable(message, MESSAGE_LENGTH),
+        "progress": json.dumps(progress),
+    }
+    if connection.execute(update(tasks).where(tasks.c.id == task.id, tasks.c.fence == task.fence).values(values)).rowcount != 1:
+        raise LockLost(f"image {task.image_id}: its lock was taken by another while {task} was running")
 
 
 def _lock_row(image_id: str) -> tuple[Any, Any]:
     return image_properties.c.image_id == image_id, image_properties.c.name == IMPORT_TASK
+
+
+def _held_by(image_id: str) -> Select[Any]:
+    return select(image_properties.c.value).where(*_lock_row(image_id))
 
 
 def _require_image(connection: Connection, image_id: str) -> None:
@@ -100,7 +110,11 @@ def _require_image(connection: Connection, image_id: str) -> None:
         raise ImageNotFound(f"image {image_id} is not in the catalogue")
 
 
-def _insert_task(connection: Connection, task: Task) -> None:
+def _insert_task(connection: Connection, task: Task, lease: float) -> Task:
+    """Under the image's next fence. Returns the task as it is recorded."""
+    image = images.c.id == task.image_id
+    connection.execute(update(images).where(image).values(fence=images.c.fence + 1))
+    fence = connection.execute(select(images.c.fence).where(image)).scalar()
     process = task.process
     connection.execute(
         insert(tasks).values(
@@ -113,22 +127,37 @@ def _insert_task(connection: Connection, task: Task) -> None:
             pid_namespace=process.pid_namespace,
             pid=process.pid,
             process_started=process.started,
-            started_at=task.started_at,
-            updated_at=task.updated_at,
+            started_at=database_time(),
+            updated_at=database_time(),
+            expires_at=database_time(lease),
+            fence=fence,
             message=readable(task.message, MESSAGE_LENGTH),
+            progress=json.dumps(task.progress),
         )
     )
+    times = database_time().label("read_at")
+    return _task(connection.execute(select(tasks, times).where(tasks.c.id == task.id)).one())
 
 
 def _holders() -> Select[Any]:
     joined = image_properties.outerjoin(tasks, tasks.c.id == image_properties.c.value)
     lock = (image_properties.c.value.label("task_id"), image_properties.c.image_id.label("locked_id"))
-    return select(*lock, tasks).select_from(joined).where(image_properties.c.name == IMPORT_TASK)
+    return select(*lock, tasks, database_time().label("read_at")).select_from(joined).where(image_properties.c.name == IMPORT_TASK)
 
 
 def _task(row: Row[Any]) -> Task:
     if row.id is None:
-        return Task.unrecorded(row.task_id, row.locked_id, now())
-    process = Process(row.host, row.machine_id, row.boot_id, row.pid_namespace, row.pid, row.process_started)
-    task = Task(row.id, row.image_id, Operation(row.operation), process, row.started_at, row.updated_at)
-    return dataclasses.replace(task, message=row.message)
+        return Task.unrecorded(row.task_id, row.locked_id, row.read_at)
+    return Task(
+        id=row.id,
+        image_id=row.image_id,
+        operation=Operation(row.operation),
+        process=Process(row.host, row.machine_id, row.boot_id, row.pid_namespace, row.pid, row.process_started),
+        started_at=row.started_at,
+        updated_at=row.updated_at,
+        message=row.message,
+        fence=row.fence,
+        expires_at=row.expires_at,
+        progress=json.loads(row.progress or "{}"),
+        read_at=row.read_at,
+    )

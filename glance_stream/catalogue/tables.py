@@ -108,6 +108,7 @@ images = Table(
     Column("disk_format", String(20)),
     Column("container_format", String(20)),
     *content_columns(),
+    Column("fence", BigInteger, nullable=False, server_default="0"),  # how often its lock was taken
     Column("created_at", Instant, nullable=False, index=True),
     Column("updated_at", Instant, nullable=False),
     # The half of "active implies data" that a CHECK can say. That there is a location is checked in `outcome.require_data`.
@@ -158,9 +159,13 @@ tasks = Table(
     Column("pid_namespace", String(64), nullable=False),
     Column("pid", BigInteger, nullable=False),
     Column("process_started", BigInteger, nullable=False),
+    # The database's own times (`clock`), which the hosts' clocks have no part in.
     Column("started_at", Instant, nullable=False),
     Column("updated_at", Instant, nullable=False),
     Column("message", String(MESSAGE_LENGTH), nullable=False),
+    Column("fence", BigInteger, nullable=False, server_default="0"),  # the image's, when this task took the lock
+    Column("expires_at", Instant, nullable=False, server_default="1970-01-01 00:00:00"),
+    Column("progress", Text),  # JSON
     **EXACT_TEXT,
 )
 

@@ -1,15 +1,17 @@
-"""Who holds an image's lock, and whether that process is certainly gone. No database here."""
+"""Who holds an image's lock, until when, and whether that process is certainly gone. No database here."""
 
 from __future__ import annotations
 
 import os
 import socket
 import uuid
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from glance_stream.catalogue.tables import now
 
@@ -50,7 +52,12 @@ class Process:
 
 @dataclass(frozen=True)
 class Task:
-    """One operation on one image by one process. Its id is what the lock property holds, as Glance's task id is."""
+    """One operation on one image by one process. Its id is what the lock property holds, as Glance's task id is.
+
+    fence: grows each time that the image's lock is taken; 0 before it was. expires_at: when the lease ends unless it is renewed.
+    All times are the database's, ``read_at`` among them: when it gave this. message, progress: how far the operation is, in words
+    and as data.
+    """
 
     id: str
     image_id: str
@@ -59,6 +66,10 @@ class Task:
     started_at: datetime
     updated_at: datetime
     message: str = ""
+    fence: int = 0
+    expires_at: datetime | None = None
+    progress: Mapping[str, Any] = field(default_factory=dict)
+    read_at: datetime | None = field(default=None, compare=False)
 
     @classmethod
     def here(cls, image_id: str, operation: Operation | str) -> Task:
@@ -71,11 +82,38 @@ class Task:
         """Stands for a lock whose task has no record: no process (pid 0) will ever release it (Glance steals those at once)."""
         return cls(task_id, image_id, Operation.RECOVER, Process("", "", "", "", 0, 0), at, at)
 
+    @property
+    def is_expired(self) -> bool:
+        """Whether its lease had ended when it was read."""
+        return self.expires_at is not None and self.read_at is not None and self.expires_at <= self.read_at
+
     def __str__(self) -> str:
-        since = self.started_at.isoformat(timespec="seconds")
         if self.process.pid == 0:
             return f"a task without a record ({self.id})"
-        return f"{self.operation} by process {self.process.pid} on host {self.process.host!r} since {since}"
+        return f"{self.operation} by process {self.process.pid} on host {self.process.host!r} since {_second(self.started_at)}"
+
+
+def why_locked(task: Task) -> str:
+    """Who holds the image, since when, how far it is, and what to do about it."""
+    if task.process.pid == 0:
+        return f"{task}; the next operation on the image takes it over"
+    told = f"{task}, last sign of life at {_second(task.updated_at)}" + (f" ({task.message})" if task.message else "")
+    if holder_is_dead(task):
+        return f"{told}; that process is dead: the next operation on the image takes over, or run 'glance-stream recover'"
+    if task.is_expired:
+        return f"{told}; its lease has ended: the next operation on the image takes over, or run 'glance-stream recover'"
+    if task.expires_at is None:
+        return told
+    return f"{told}; wait for its end; unless it makes progress its lock may be taken over at {_second(task.expires_at)}"
+
+
+def _second(moment: datetime) -> str:
+    return moment.isoformat(timespec="seconds")
+
+
+def may_be_taken_over(task: Task) -> bool:
+    """Whether the next who wants the image may roll this operation back: its lease has ended, or its process has."""
+    return task.is_expired or holder_is_dead(task)
 
 
 def holder_is_dead(task: Task) -> bool:

@@ -29,4 +29,4 @@ class Heartbeat:
         self._next = time.monotonic() + BEAT_SECONDS
         message = f"{progress.phase}, {progress.produced >> 20} MiB"
         # A beat that fails costs a message: whether the lock is still held is asked by every record of the operation.
-        threads.THREADS.submit(self._catalogue.touch, self._task.id, message)
+        threads.THREADS.submit(self._catalogue.renew, self._task, message)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from glance_stream import threads
-from glance_stream.catalogue import Content, Entry, Event, Interrupted, Journal, Operation, RecordedLeftover, Task, holder_is_dead
+from glance_stream.catalogue import Content, Entry, Event, Interrupted, Journal, Operation, RecordedLeftover, Task, may_be_taken_over
 from glance_stream.chunker import DigestRefused
 from glance_stream.errors import GlanceStreamError, ImageLocked, ImageNotFound, Leftover, NotFound, StoreError
 from glance_stream.importing.asking import ask, ask_stat
@@ -39,7 +39,7 @@ async def recover(site: Site) -> Recovered:
     done: list[str] = []
     held: list[str] = []
     for interrupted in await threads.call(site.catalogue.interrupted):
-        if holder_is_dead(interrupted.task) and await _roll_back(site, interrupted):
+        if may_be_taken_over(interrupted.task) and await _roll_back(site, interrupted):
             done.append(interrupted.image.image_id)
         else:
             held.append(f"image {interrupted.image.image_id}: {interrupted.task}")
@@ -63,14 +63,14 @@ async def _roll_back(site: Site, interrupted: Interrupted) -> bool:
         LOG.warning("image %s stays locked, since it can't be told what was deleted: %s", image.image_id, error)
         return False
     try:
-        lock = await threads.call(site.catalogue.steal_from_dead, image.image_id, task)
+        lock = await threads.call(site.catalogue.take_over, image.image_id, task)
     except ImageLocked:
         return False
     if interrupted.journal is not None:
         await _end(site, lock.task, image, interrupted.journal)
-    elif interrupted.deletion is not None and lock.stolen_from == interrupted.task:
+    elif interrupted.deletion is not None and lock.taken_from == interrupted.task:
         await finish_deletion(site, lock.task, image, interrupted.deletion, gone)
-    await threads.call(site.catalogue.release, task)
+    await threads.call(site.catalogue.release, lock.task)
     return True
 
 

@@ -101,8 +101,9 @@ class Site:
     @asynccontextmanager
     async def locked(self, image_id: str, operation: Operation) -> AsyncIterator[Task]:
         """Hold the image. Raises ImageLocked, ImageNotFound. An operation without a recorded outcome keeps it, for `recover`."""
-        task = Task.here(image_id, operation)
-        cancelled = await threads.to_its_end(threads.call(self.catalogue.acquire, image_id, task))
+        acquiring = asyncio.ensure_future(threads.call(self.catalogue.acquire, image_id, Task.here(image_id, operation)))
+        cancelled = await threads.to_its_end(acquiring)
+        task = acquiring.result().task
         try:
             if cancelled:
                 raise asyncio.CancelledError

@@ -77,8 +77,8 @@ class CatalogueMachine(RuleBasedStateMachine):
     @rule()
     def steal(self) -> None:
         assert self.holder is not None
-        lock = self.catalogue.steal_from_dead(IMAGE_ID, Task.here(IMAGE_ID, Operation.RECOVER))
-        assert lock.stolen_from == self.holder
+        lock = self.catalogue.take_over(IMAGE_ID, Task.here(IMAGE_ID, Operation.RECOVER))
+        assert lock.taken_from == self.holder
         self.losers.append(self.holder)
         self.holder = lock.task
 

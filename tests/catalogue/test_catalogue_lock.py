@@ -1,4 +1,4 @@
-"""The lock: one holder, and only the dead are robbed."""
+"""The lock: one holder, and a holder whose process lives and whose lease runs keeps it."""
 
 from __future__ import annotations
 
@@ -117,14 +117,14 @@ def test_an_image_stays_locked_until_its_outcome_is_recorded(catalogue: Catalogu
 
 
 def test_touch_shows_progress_until_the_lock_is_lost(catalogue: Catalogue, image: Image, task: Task) -> None:
-    catalogue.touch(task.id, "Copied 12 MiB")
+    catalogue.renew(task, "Copied 12 MiB")
     (held,) = catalogue.interrupted()
     assert (held.task.message, held.task.id) == ("Copied 12 MiB", task.id)
     assert held.task.updated_at > task.updated_at
-    catalogue.touch(task.id, "\udcff\0" + "x" * 2000)
+    catalogue.renew(task, "\udcff\0" + "x" * 2000)
     catalogue.release(task)
     with pytest.raises(LockLost):
-        catalogue.touch(task.id, "Copied 13 MiB")
+        catalogue.renew(task, "Copied 13 MiB")
 
 
 def test_only_the_holder_writes(catalogue: Catalogue, image: Image, task: Task) -> None:
@@ -141,7 +141,7 @@ def test_only_the_holder_writes(catalogue: Catalogue, image: Image, task: Task) 
         lambda: catalogue.record_success(stranger, [at("a")]),
         lambda: catalogue.record_failure(stranger, FULL),
         lambda: catalogue.remove_location(stranger, at("a")),
-        lambda: catalogue.touch(stranger.id, ""),
+        lambda: catalogue.renew(stranger, ""),
     ):
         with pytest.raises(LockLost):
             write()
@@ -157,7 +157,7 @@ def test_a_killed_holder_is_robbed_with_its_journal(catalogue: Catalogue, url: s
     holder = hold(python, url, image)
     thief = Task.here(image.image_id, Operation.RECOVER)
     with pytest.raises(ImageLocked, match=f"process {holder.pid} "):
-        catalogue.steal_from_dead(image.image_id, thief)
+        catalogue.take_over(image.image_id, thief)
     holder.send_signal(signal.SIGKILL)
     while Path(f"/proc/{holder.pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
         time.sleep(0.01)
@@ -165,18 +165,18 @@ def test_a_killed_holder_is_robbed_with_its_journal(catalogue: Catalogue, url: s
     assert dead is not None
     assert holder_is_dead(dead)  # killed, though its parent has not asked yet: a zombie
     holder.wait()
-    lock = catalogue.steal_from_dead(image.image_id, thief)
-    assert (lock.task, lock.stolen_from) == (thief, dead)
+    lock = catalogue.take_over(image.image_id, thief)
+    assert (lock.task.id, lock.task.fence, lock.taken_from) == (thief.id, dead.fence + 1, dead)
     (left,) = catalogue.interrupted()
-    assert left.task == thief
+    assert left.task == lock.task
     assert left.journal is not None
     assert [(entry.event, entry.trace) for entry in left.journal.entries] == [(Event.OPENED, "trace of a")]
     with pytest.raises(LockLost, match=thief.id):
         catalogue.record_success(dead, [at("a")])
     with pytest.raises(LockLost):
-        catalogue.touch(dead.id, "")
-    catalogue.record_failure(thief, {})
-    catalogue.release(thief)
+        catalogue.renew(dead, "")
+    catalogue.record_failure(lock.task, {})
+    catalogue.release(lock.task)
     assert catalogue.get_image(image.image_id).status is Status.QUEUED
 
 
@@ -188,20 +188,23 @@ def test_one_of_two_thieves_wins(catalogue: Catalogue, image: Image, monkeypatch
 
     def overtaken(task: Task) -> bool:
         monkeypatch.undo()
-        catalogue.steal_from_dead(image.image_id, first)
+        catalogue.take_over(image.image_id, first)
         return True
 
     monkeypatch.setattr("glance_stream.catalogue.holder_is_dead", overtaken)
     with pytest.raises(ImageLocked):
-        catalogue.steal_from_dead(image.image_id, second)
-    assert catalogue.holder(image.image_id) == first
+        catalogue.take_over(image.image_id, second)
+    holder = catalogue.holder(image.image_id)
+    assert holder is not None
+    assert holder.id == first.id
     assert len(catalogue.interrupted()) == 1
 
 
 def test_a_free_image_need_not_be_stolen(catalogue: Catalogue, image: Image) -> None:
     task = Task.here(image.image_id, Operation.RECOVER)
-    assert catalogue.steal_from_dead(image.image_id, task).stolen_from is None
-    assert catalogue.holder(image.image_id) == task
+    lock = catalogue.take_over(image.image_id, task)
+    assert lock.taken_from is None
+    assert catalogue.holder(image.image_id) == lock.task
 
 
 def test_a_lock_without_a_record_of_its_task_is_free_to_take(catalogue: Catalogue, image: Image, task: Task) -> None:
@@ -210,7 +213,7 @@ def test_a_lock_without_a_record_of_its_task_is_free_to_take(catalogue: Catalogu
     with pytest.raises(ImageLocked, match="without a record"):
         catalogue.acquire(image.image_id, Task.here(image.image_id, Operation.COPY))
     thief = Task.here(image.image_id, Operation.RECOVER)
-    stolen = catalogue.steal_from_dead(image.image_id, thief).stolen_from
+    stolen = catalogue.take_over(image.image_id, thief).taken_from
     assert stolen is not None
     assert stolen.id == task.id
 

@@ -327,9 +327,9 @@ def test_the_deletion_of_a_whole_image_goes_with_its_record(catalogue: Catalogue
 def test_a_deletion_comes_with_the_lock_of_the_dead(catalogue: Catalogue, imported: Image) -> None:
     task = Task.here(imported.image_id, Operation.DELETE)
     dead = dataclasses.replace(task, process=dataclasses.replace(task.process, started=1))
-    catalogue.acquire(imported.image_id, dead)
+    dead = catalogue.acquire(imported.image_id, dead).task
     catalogue.deleting(dead, at("a"), whole_image=True)
-    catalogue.steal_from_dead(imported.image_id, Task.here(imported.image_id, Operation.RECOVER))
+    catalogue.take_over(imported.image_id, Task.here(imported.image_id, Operation.RECOVER))
     assert [found.deletion for found in catalogue.interrupted()] == [Deletion((at("a"),), whole_image=True)]
     with pytest.raises(LockLost):
         catalogue.deleting(dead, at("a"), whole_image=True)

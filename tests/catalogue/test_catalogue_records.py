@@ -84,7 +84,7 @@ def test_an_unknown_image_is_not_found(catalogue: Catalogue) -> None:
         lambda: catalogue.update_properties(unknown, {"a": "b"}),
         lambda: catalogue.fingerprints(unknown),
         lambda: catalogue.acquire(unknown, Task.here(unknown, Operation.COPY)),
-        lambda: catalogue.steal_from_dead(unknown, Task.here(unknown, Operation.COPY)),
+        lambda: catalogue.take_over(unknown, Task.here(unknown, Operation.COPY)),
     ):
         with pytest.raises(ImageNotFound):
             call()

@@ -63,7 +63,7 @@ WRITES = (
     "update_properties",
     "resolve_location",
     "acquire",
-    "steal_from_dead",
+    "take_over",
     "release",
     "begin",
     "opened",

@@ -162,8 +162,7 @@ def test_an_image_at_work_is_not_touched(house: House, copied: Image) -> None:
 
 
 def test_an_image_without_a_record(house: House, copied: Image) -> None:
-    task = Task.here(copied.image_id, Operation.DELETE)
-    house.catalogue.acquire(copied.image_id, task)
+    task = house.catalogue.acquire(copied.image_id, Task.here(copied.image_id, Operation.DELETE)).task
     house.catalogue.delete_image(copied.image_id, task)
     assert run(recover(house.site)).leftovers == (only(house),)
     assert house.object("b", copied.image_id) == DATA

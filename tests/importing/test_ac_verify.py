@@ -169,8 +169,7 @@ def test_a_copy_deleted_meanwhile_has_no_verdict(house: House) -> None:
     def reading(store_id: str, number: int, stores: int) -> None:
         assert stores == 3
         if store_id == "b":
-            task = Task.here(image.image_id, Operation.DELETE)
-            house.catalogue.acquire(image.image_id, task)
+            task = house.catalogue.acquire(image.image_id, Task.here(image.image_id, Operation.DELETE)).task
             house.catalogue.remove_location(task, next(one for one in image.locations if one.store_id == "b"))
             house.catalogue.release(task)
             (house.directory("b") / image.image_id).unlink()
