@@ -1,36 +1,29 @@
-"""The one place that knows which database this is: opening it, its transactions, and its errors in our words."""
+"""The database under the catalogue: opening it, its transactions, whole ones tried again, and its errors in our words."""
 
 from __future__ import annotations
 
-import os
-import sqlite3
-import time
-from collections.abc import Iterator, Mapping
+import uuid
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from typing import Concatenate, ParamSpec, TypeVar
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, make_url
 from sqlalchemy import exc as sql
 
-from glance_stream.catalogue import migrations, schema_version
-from glance_stream.errors import CatalogueError, InvalidRequest
+from glance_stream.catalogue import migrations, refusals, schema_version, servers, sqlite, transactions
+from glance_stream.errors import CatalogueError, CatalogueUnavailable, InvalidRequest
+from glance_stream.retry import RetryPolicy
 
-BUSY_SECONDS = 30.0  # how long a transaction waits for another process's; ours last milliseconds
-IMMEDIATE = "glance_stream_immediate"
-MIGRATION = "glance_stream_migration"
+P = ParamSpec("P")
+T = TypeVar("T")
+
+EXAMPLES = (
+    "sqlite:////absolute/path/catalogue.db, postgresql://user:password@host/database or mariadb://user:password@host/database"
+)
 MIGRATION_LOCK = 0x676C616E6365  # any number that no other program takes
 
-ADVICE: Mapping[str, str] = {
-    "SQLITE_BUSY": f"another process has kept it locked for {BUSY_SECONDS:.0f} s",
-    "SQLITE_READONLY": "it is read-only: the file and its directory must be writable",
-    "SQLITE_CANTOPEN": "it can't be opened: its directory must exist and be writable",
-    "SQLITE_PERM": "access to it is denied",
-    "SQLITE_NOTADB": "the file is not a catalogue, or is damaged: name another file, or restore this one from a backup",
-    "SQLITE_CORRUPT": "the file is damaged: restore it from a backup",
-    "SQLITE_FULL": "there is no space left for it",
-    "SQLITE_IOERR": "reading or writing its file failed",
-}
+# A restart or a failover takes a minute at most; deadlocks and serialization failures are over in a moment.
+RETRIES = RetryPolicy(tries=1000, base=0.05, cap=3.0, budget=60.0)
 
 
 class Conflict(CatalogueError):
@@ -44,13 +37,51 @@ class Database:
         parsed = _parse(url)
         self.name = masked(parsed)
         with self._edge():
-            self._engine = _create_engine(parsed)
+            self._engine = _create_engine(parsed, self.name)
+        self._is_file = self._engine.dialect.name == "sqlite"
+        self._tidy = self._is_file
         self._reader, self._writer = _sides(self._engine)
         try:
             self._prepare()
         except BaseException:
             self.close()
             raise
+
+    def look(self, step: Callable[Concatenate[Connection, P], T], *arguments: P.args, **named: P.kwargs) -> T:
+        """What the step finds in a transaction that only reads. Asked again when the database was not there."""
+
+        def attempt() -> T:
+            with self.read() as connection:
+                return step(connection, *arguments, **named)
+
+        return RETRIES.run(attempt)
+
+    def change(self, step: Callable[Concatenate[Connection, P], T], *arguments: P.args, **named: P.kwargs) -> T:
+        """What the step gives, in a transaction kept once or not at all, however often a server has to be asked.
+
+        CatalogueUnavailable: it could not be kept in time, or (its COMMIT never answered) it is not known whether it was.
+        """
+        if self._is_file:  # alone from its start, and its COMMIT always answers
+            with self.write() as connection:
+                return step(connection, *arguments, **named)
+        name = str(uuid.uuid4())
+        results: list[T] = []
+
+        def attempt() -> T:
+            with self.write() as connection:
+                try:
+                    transactions.begin(connection, name)
+                except sql.IntegrityError:
+                    if results:
+                        return results[-1]  # of the run whose COMMIT was not answered
+                    raise
+                if not self._tidy:
+                    transactions.forget_old(connection)
+                results.append(step(connection, *arguments, **named))
+            self._tidy = True
+            return results[-1]
+
+        return RETRIES.run(attempt)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -68,33 +99,34 @@ class Database:
         self._engine.dispose()
 
     def _prepare(self) -> None:
-        """Create what is missing. A complete catalogue is not written to, so that one on read-only media can be read."""
+        """Create what is missing, change what is old."""
         with self.read() as connection:
             if schema_version.find(connection, self.name) == migrations.HEAD:
                 return
         with self._edge():
-            if self._engine.dialect.name == "sqlite":
-                _use_write_ahead_log(self._engine)
+            if self._is_file:
+                sqlite.use_write_ahead_log(self._engine)
             with self._alone() as connection:
                 schema_version.bring_up_to_date(connection, self.name)
 
     @contextmanager
     def _alone(self) -> Iterator[Connection]:
-        """A transaction that changes the schema, one at a time among all processes."""
-        dialect = self._engine.dialect.name
-        with self._engine.execution_options(**{MIGRATION: True}).begin() as connection:
-            if dialect == "postgresql":
-                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")
-            elif dialect in ("mysql", "mariadb"):
-                locked = f"SELECT GET_LOCK(CONCAT('{MIGRATION}.', DATABASE()), {BUSY_SECONDS})"
-                if connection.exec_driver_sql(locked).scalar() != 1:
-                    raise CatalogueError(f"catalogue {self.name}: another process is migrating it; try again later")
-            try:
+        """A transaction that changes the schema, one at a time among all processes, on a connection that ends with it."""
+        with self._engine.execution_options(**{sqlite.MIGRATION: True}).connect() as connection:
+            connection.detach()
+            with connection.begin():
+                self._exclude_others(connection)
                 yield connection
-                if dialect == "sqlite" and (broken := connection.exec_driver_sql("PRAGMA foreign_key_check").first()):
+                if self._is_file and (broken := connection.exec_driver_sql("PRAGMA foreign_key_check").first()):
                     raise CatalogueError(f"catalogue {self.name}: it can't be migrated: a row of {broken[0]} refers to nothing")
-            finally:
-                connection.detach()  # it ends with this transaction, and with it what was set for it alone
+
+    def _exclude_others(self, connection: Connection) -> None:
+        if connection.dialect.name == "postgresql":
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")
+        elif not self._is_file:
+            locked = f"SELECT GET_LOCK(CONCAT('{sqlite.MIGRATION}.', DATABASE()), {servers.LOCK_SECONDS})"
+            if connection.exec_driver_sql(locked).scalar() != 1:
+                raise CatalogueUnavailable(f"catalogue {self.name}: another process is migrating it; try again later")
 
     @contextmanager
     def _edge(self) -> Iterator[None]:
@@ -104,7 +136,7 @@ class Database:
         except sql.IntegrityError as error:
             raise Conflict(f"catalogue {self.name}: {error.orig}") from error
         except sql.DBAPIError as error:
-            raise CatalogueError(f"catalogue {self.name}: {_explain(error.orig)}") from error
+            raise refusals.refusal(self.name, error) from error
         except sql.SQLAlchemyError as error:
             raise CatalogueError(f"catalogue {self.name}: {type(error).__name__}") from error
         except (UnicodeError, OverflowError) as error:
@@ -120,95 +152,31 @@ def _parse(url: str) -> URL:
     try:
         parsed = make_url(url)
     except (sql.ArgumentError, ValueError):  # `from None`: their messages quote the URL, password and all
-        raise InvalidRequest("the catalogue's URL can't be read: write sqlite:////absolute/path/catalogue.db") from None
-    if parsed.get_backend_name() == "sqlite" and parsed.database in (None, "", ":memory:"):
+        raise InvalidRequest(f"the catalogue's URL can't be read: write {EXAMPLES}") from None
+    if parsed.get_backend_name() == "sqlite":
+        if parsed.database in (None, "", ":memory:"):
+            raise InvalidRequest(f"a catalogue in memory would forget what is in the stores: write {EXAMPLES}")
+        return parsed
+    driver = servers.DRIVERS.get(parsed.drivername)
+    if driver is None:
         raise InvalidRequest(
-            "a catalogue in memory would forget what is in the stores: write sqlite:////absolute/path/catalogue.db"
+            f"catalogue {masked(parsed)}: {parsed.drivername!r} is no database that it can be in: write {EXAMPLES}"
         )
-    return parsed
+    return parsed.set(drivername=driver)
 
 
-def _create_engine(url: URL) -> Engine:
+def _create_engine(url: URL, name: str) -> Engine:
+    if url.get_backend_name() == "sqlite":
+        return sqlite.create(url, name)
     try:
-        if url.get_backend_name() == "sqlite":
-            return _create_sqlite(url)
-        return create_engine(url, hide_parameters=True, pool_pre_ping=True)
-    except sql.NoSuchModuleError:
-        raise InvalidRequest(f"catalogue {masked(url)}: no database is called {url.drivername!r}; sqlite is built in") from None
+        return servers.create(url)
     except ImportError as error:
-        raise InvalidRequest(f"catalogue {masked(url)}: its driver is not installed ({error})") from error
+        extra = servers.EXTRAS[url.get_backend_name()]
+        raise InvalidRequest(f"catalogue {name}: {error}; install its driver: pip install 'glance-stream[{extra}]'") from error
 
 
 def _sides(engine: Engine) -> tuple[Engine, Engine]:
     """The same connections for reading and for writing."""
     if engine.dialect.name == "sqlite":
-        return engine, engine.execution_options(**{IMMEDIATE: True})
-    # Writers work under READ COMMITTED with the lock's row held (SELECT ... FOR UPDATE in `locks.require`).
-    return engine.execution_options(isolation_level="REPEATABLE READ"), engine.execution_options(isolation_level="READ COMMITTED")
-
-
-def _create_sqlite(url: URL) -> Engine:
-    database = url.database or ""
-    if not database.startswith("file:"):
-        _create_file(Path(database), masked(url))
-    engine = create_engine(url, hide_parameters=True, connect_args={"timeout": BUSY_SECONDS})
-    event.listen(engine, "connect", _on_connect)
-    event.listen(engine, "begin", _on_begin)
-    return engine
-
-
-def _create_file(path: Path, name: str) -> None:
-    """Whoever can write the catalogue can exchange an image's data (OSSN-0065), so a new one is its owner's alone."""
-    try:
-        for directory in reversed([parent for parent in path.parents if not parent.exists()]):
-            directory.mkdir(mode=0o700, exist_ok=True)
-        os.close(os.open(path, os.O_CREAT | os.O_RDONLY | os.O_CLOEXEC, 0o600))  # SQLite gives its -wal file the same mode
-    except OSError as error:
-        raise InvalidRequest(f"catalogue {name}: {error.filename}: {error.strerror}; name a file that can be written") from error
-
-
-def _on_connect(connection: Any, _record: object) -> None:
-    connection.isolation_level = None  # sqlite3's own BEGIN comes late and never before a SELECT; ours is `_on_begin`
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA foreign_keys=ON")
-    cursor.execute("PRAGMA synchronous=FULL")  # a location we recorded must outlive a power cut: its object does
-    cursor.close()
-
-
-def _on_begin(connection: Connection) -> None:
-    options = connection.get_execution_options()
-    if options.get(MIGRATION):
-        connection.exec_driver_sql(
-            "PRAGMA foreign_keys=OFF"
-        )  # a table is changed by replacing it; inside a transaction it is too late
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get(IMMEDIATE) or options.get(MIGRATION) else "BEGIN")
-
-
-def _use_write_ahead_log(engine: Engine) -> None:
-    """Readers and a writer do not wait for each other. The file keeps the mode, so once is enough.
-
-    Two processes that change a new file's mode at once are both refused without waiting, to avoid their deadlock.
-    """
-    deadline = time.monotonic() + BUSY_SECONDS
-    connection = engine.raw_connection()  # no BEGIN: the mode can't be changed inside a transaction
-    try:
-        while True:
-            try:
-                connection.cursor().execute("PRAGMA journal_mode=WAL")
-                return
-            except sqlite3.Error as error:
-                if _sqlite_code(error) != "SQLITE_BUSY" or time.monotonic() > deadline:
-                    raise sql.DBAPIError("PRAGMA journal_mode=WAL", None, error) from error
-                time.sleep(0.01)
-    finally:
-        connection.close()
-
-
-def _sqlite_code(error: BaseException | None) -> str:
-    """The primary result code: extended ones add a word, as in SQLITE_IOERR_FSYNC."""
-    return "_".join(getattr(error, "sqlite_errorname", "").split("_")[:2])
-
-
-def _explain(error: BaseException | None) -> str:
-    advice = ADVICE.get(_sqlite_code(error))
-    return f"{advice} ({error})" if advice else str(error)
+        return engine, engine.execution_options(**{sqlite.IMMEDIATE: True})
+    return engine.execution_options(isolation_level="REPEATABLE READ"), engine

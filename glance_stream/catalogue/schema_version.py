@@ -16,7 +16,9 @@ from glance_stream.errors import InvalidRequest
 UNFINISHED = "new"
 
 # What a catalogue of version 0.1.0 has, which recorded nothing.
-UNVERSIONED = frozenset("images image_properties image_locations fingerprints tasks operations journal failures leftovers".split())
+UNVERSIONED = frozenset(
+    ["images", "image_properties", "image_locations", "fingerprints", "tasks", "operations", "journal", "failures", "leftovers"]
+)
 
 # Alembic's own table, as alembic makes it.
 recorded = Table(migrations.TABLE, MetaData(), Column("version_num", String(32), primary_key=True), **EXACT_TEXT)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 import threading
 import uuid
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from sqlalchemy.dialects import mysql, postgresql
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import CreateTable
 
-from glance_stream.catalogue import Catalogue, Operation, Task, engine
+from glance_stream.catalogue import Catalogue, Operation, Task, engine, sqlite
 from glance_stream.catalogue.tables import schema
 from glance_stream.errors import CatalogueError, ImageLocked, InvalidRequest
 from glance_stream.model import Image
@@ -65,13 +66,13 @@ def test_a_refusal_to_change_the_mode_is_asked_again(tmp_path: Path, monkeypatch
     busy.sqlite_errorname = "SQLITE_BUSY"
     cursor = Mock(execute=Mock(side_effect=[busy, busy, None]))
     crowded = Mock(raw_connection=Mock(return_value=Mock(cursor=Mock(return_value=cursor))))
-    engine._use_write_ahead_log(crowded)
+    sqlite.use_write_ahead_log(crowded)
     assert cursor.execute.call_count == 3
     crowded.raw_connection.return_value.close.assert_called_once_with()
-    monkeypatch.setattr(engine, "BUSY_SECONDS", -1.0)
+    monkeypatch.setattr(sqlite, "BUSY_SECONDS", -1.0)
     cursor.execute.side_effect = [busy]
     with pytest.raises(DBAPIError):
-        engine._use_write_ahead_log(crowded)
+        sqlite.use_write_ahead_log(crowded)
 
 
 def test_a_reader_sees_one_state_and_is_not_held_up_by_a_writer(catalogue: Catalogue) -> None:
@@ -165,7 +166,7 @@ def test_a_damaged_file(tmp_path: Path, url: str) -> None:
 
 
 def test_a_database_locked_for_too_long(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "BUSY_SECONDS", 0.05)
+    monkeypatch.setattr(sqlite, "BUSY_SECONDS", 0.05)
     with Catalogue(url) as catalogue:
         other = sqlite3.connect(tmp_path / "catalogue.db")
         other.execute("BEGIN IMMEDIATE")
@@ -185,9 +186,24 @@ def test_a_url_that_names_no_catalogue(url: str) -> None:
     assert "secret" not in str(refused.value)
 
 
-def test_a_driver_that_is_not_installed() -> None:
-    with pytest.raises(InvalidRequest, match="not installed") as refused:
+def test_another_database() -> None:
+    with pytest.raises(InvalidRequest, match=r"'oracle' is no database that it can be in: write sqlite:/") as refused:
         Catalogue("oracle://scott:tiger@db/glance?password=tiger")
+    assert "tiger" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "module", "extra"),
+    [
+        ("postgresql://u:tiger@h/d", "psycopg", "postgres"),
+        ("mariadb://u:tiger@h/d", "pymysql", "mariadb"),
+        ("mysql://h/d", "pymysql", "mariadb"),
+    ],
+)
+def test_a_driver_that_is_not_installed(monkeypatch: pytest.MonkeyPatch, url: str, module: str, extra: str) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(InvalidRequest, match=rf"pip install 'glance-stream\[{extra}\]'") as refused:
+        Catalogue(url)
     assert "tiger" not in str(refused.value)
 
 
