@@ -51,14 +51,18 @@ dist: $(STAMP)  ## sdist, the wheel built from it, and both looked into and trie
 tools:          ## install what some tests compare with (Debian packages; needs root)
 	tests/install-tools.sh
 
-servers:        ## install and start the real servers of the tests: Ceph, radosgw, Swift, Keystone (needs root)
+servers:        ## install and start the real servers of the tests: Ceph, radosgw, Swift, Keystone, databases (needs root)
 	tests/servers/install.sh $(SERVERS)
 	tests/servers/radosgw.sh up $(SERVERS)
 	tests/servers/keystone.sh up $(SERVERS)
+	tests/servers/postgresql.sh up $(SERVERS)
+	tests/servers/mariadb.sh up $(SERVERS)
 
 servers-down:   ## stop them and remove their data
 	tests/servers/swift.sh down $(SERVERS)
 	tests/servers/ceph.sh down $(SERVERS)
+	tests/servers/postgresql.sh down $(SERVERS)
+	tests/servers/mariadb.sh down $(SERVERS)
 
 clean:          ## remove what was built; servers that run stay
 	rm -rf $(filter-out build/servers,$(wildcard build/*)) dist src/_chunker.c glance_stream/_chunker*.so $(STAMP) .coverage

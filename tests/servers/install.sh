@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Installs the real servers that tests use: Ceph with radosgw and memcached from Debian (needs root), Swift and Keystone from PyPI in
+# Installs the real servers that tests use: Ceph with radosgw, memcached and databases from Debian (needs root), Swift and Keystone from PyPI in
 # an environment of their own, because their dependencies are none of this project's. Nothing is done where all is there.
 # usage: install.sh [DIR]   (DIR: $GLANCE_STREAM_SERVERS or build/servers; the environment becomes DIR/venv)
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 dir=${1:-${GLANCE_STREAM_SERVERS:-$here/../../build/servers}}
 # ceph-mgr serves the pool quotas only: without it nobody tells the monitor how full a pool is.
-packages="ceph-mon ceph-osd ceph-mgr radosgw ceph-common python3-rados python3-rbd memcached curl"
+packages="ceph-mon ceph-osd ceph-mgr radosgw ceph-common python3-rados python3-rbd memcached curl postgresql mariadb-server"
 
 missing=""
 for package in $packages; do

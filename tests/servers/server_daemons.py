@@ -29,6 +29,8 @@ NEEDS = {
         ("swift-proxy-server", "memcached", "curl", "keystone-manage", "waitress-serve"),
         ("swiftclient", "keystoneauth1"),
     ),
+    "postgresql": (("initdb", "setpriv"), ("psycopg",)),
+    "mariadb": (("mariadbd", "mariadb-install-db", "mariadb-admin"), ("pymysql",)),
 }
 
 
@@ -114,7 +116,8 @@ class Fleet:
 
     def missing(self, server: str) -> list[str]:
         environments = [os.environ.get("GLANCE_STREAM_SERVERS_VENV"), self.directory / "venv", BUILD / "venv"]
-        path = os.pathsep.join([f"{each}/bin" for each in environments if each] + [os.environ["PATH"], "/usr/sbin"])
+        own = [f"{each}/bin" for each in environments if each]
+        path = os.pathsep.join([*own, os.environ["PATH"], "/usr/sbin", *map(str, Path("/usr/lib/postgresql").glob("*/bin"))])
         programs, modules = NEEDS[server]
         return [each for each in programs if shutil.which(each, path=path) is None] + [
             f"Python's {each}" for each in modules if find_spec(each) is None

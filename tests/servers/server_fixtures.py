@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from real_servers import CephCluster, RbdPool, S3Bucket, S3Server, SwiftContainer, SwiftServer
+from real_servers import CephCluster, DatabaseServer, RbdPool, RealDatabase, S3Bucket, S3Server, SwiftContainer, SwiftServer
 from server_daemons import BUILD, Fleet
 
 SERVERS = "GLANCE_STREAM_SERVERS"
@@ -22,6 +22,8 @@ SERVER_OF = {
     "swift": "swift",
     "swift_s3": "swift",
     "swift_v3": "keystone",
+    "postgresql": "postgresql",
+    "mariadb": "mariadb",
 }
 
 
@@ -119,6 +121,28 @@ def swift_v3() -> SwiftServer:
     )
 
 
+def _database_server(name: str) -> DatabaseServer:
+    fleet = _fleet_with(name)
+    return DatabaseServer(name, fleet.description(name)["url"], fleet.handles(name)["server"])
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> DatabaseServer:
+    return _database_server("postgresql")
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> DatabaseServer:
+    return _database_server("mariadb")
+
+
+@pytest.fixture(params=["postgresql", "mariadb"])
+def database_server(request: pytest.FixtureRequest) -> DatabaseServer:
+    """Each of the database servers in turn."""
+    server: DatabaseServer = request.getfixturevalue(request.param)
+    return server
+
+
 @pytest.fixture(params=["radosgw", "swift_s3"])
 def s3_server(request: pytest.FixtureRequest) -> S3Server:
     """Each of the S3 servers in turn."""
@@ -147,6 +171,15 @@ def own_bucket(server: S3Server) -> Iterator[S3Bucket]:
 
 
 @contextmanager
+def own_database(server: DatabaseServer) -> Iterator[RealDatabase]:
+    database = RealDatabase(server, f"test_{secrets.token_hex(6)}")
+    server.query(f"CREATE DATABASE {database.name}")
+    yield database
+    server.end_sessions(database.name)
+    server.query(f"DROP DATABASE {database.name}{' WITH (FORCE)' if server.name == 'postgresql' else ''}")
+
+
+@contextmanager
 def own_container(server: SwiftServer) -> Iterator[SwiftContainer]:
     container = SwiftContainer(server, _name())
     server.make_container(container.name)
@@ -154,6 +187,13 @@ def own_container(server: SwiftServer) -> Iterator[SwiftContainer]:
     for each in server.containers(container.name):
         server.empty_container(each)
         server.delete_container(each)
+
+
+@pytest.fixture
+def database(database_server: DatabaseServer) -> Iterator[RealDatabase]:
+    """An empty one."""
+    with own_database(database_server) as database:
+        yield database
 
 
 @pytest.fixture
