@@ -13,7 +13,7 @@ import re
 import secrets
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from glance_stream import threads
@@ -85,7 +85,8 @@ class FileWriter(Writer):
         self._lane: WriteLane | None = None
         self._begun = self._ended = False
         self._flushed: int | None = None
-        self._linked = False  # and not committed yet
+        self._unsynced = False  # an fsync has failed
+        self._linking = self._linked = False  # the final name may be, is ours; and it is not committed yet
         self._published = False
         self._identity: tuple[int, int] | None = None  # device and inode
         self._fd: int | None = None
@@ -159,12 +160,22 @@ class FileWriter(Writer):
                 os.fchmod(fd, self._mode)
             if self._held and self._position:  # not by the lane, which sets the size itself
                 os.ftruncate(fd, self._position)
-            os.fsync(fd)
+            self._sync(fd)
             facts = os.fstat(fd)
         if facts.st_size != size:
             raise StoreUnavailable(self._store_id, f"{self._temporary} holds {facts.st_size} bytes, not {size}")
         self._identity = facts.st_dev, facts.st_ino
         self._flushed = size
+
+    def _sync(self, fd: int) -> None:
+        """Not a second time after an error: the kernel may have dropped what it could not write, and the next would go well."""
+        if self._unsynced:
+            raise StoreUnavailable(self._store_id, f"{self._temporary}: fsync failed before, what was written may be lost")
+        try:
+            os.fsync(fd)
+        except OSError:
+            self._unsynced = True
+            raise
 
     async def commit(self, size: int, digests: Mapping[str, str]) -> Location:
         with self._descriptor():
@@ -179,6 +190,7 @@ class FileWriter(Writer):
 
     def _publish(self) -> None:
         with mapped(self._store_id):
+            self._linking = self._published = True  # also when it fails: the answer of a network file system may be wrong
             try:
                 os.link(self._temporary, self._final)
             except OSError as error:
@@ -186,10 +198,10 @@ class FileWriter(Writer):
                     rename_no_replace(self._temporary, self._final)
                 elif error.errno != errno.EEXIST or not is_same_file(self._temporary, self._final):
                     raise  # the same file: NFS repeated our own link because the first answer was lost
-            self._linked = self._published = True
+            self._linked = True
             remove_if_there(self._temporary)
             sync_directory(self._final.parent)
-        self._linked = False  # committed: no longer this writer's to remove
+        self._linking = self._linked = False  # committed: no longer this writer's to remove
 
     async def published(self) -> Location | None:
         """After `abort` only a commit that went well, and of which nobody was told, has left anything."""
@@ -197,15 +209,17 @@ class FileWriter(Writer):
             return await threads.call(self._look)
 
     def _look(self) -> Location | None:
-        """By inode too: somebody may have put another file into the place of ours."""
+        return Location(f"file://{self._final}", self._store_id) if self._published and self._is_ours() else None
+
+    def _is_ours(self) -> bool:
+        """What has the final name, by its inode: it may be somebody else's file."""
         try:
             found = os.lstat(self._final)
         except OSError as error:
             if error.errno in NOT_THERE:
-                return None
+                return False
             raise
-        ours = self._published and (found.st_dev, found.st_ino) == self._identity
-        return Location(f"file://{self._final}", self._store_id) if ours else None
+        return (found.st_dev, found.st_ino) == self._identity
 
     async def abort(self) -> None:
         self.end()
@@ -216,9 +230,11 @@ class FileWriter(Writer):
         with self._naming:
             if self._created:
                 remove_if_there(self._temporary)
-            if self._linked:  # commit failed after the link: an image that may not survive a crash is not committed
-                remove_if_there(self._final)
-                self._linked = self._published = False
+            # The commit failed after the link, or that took effect and failed: what may not survive a crash is not committed.
+            if self._linking:
+                if self._linked or self._is_ours():
+                    remove_if_there(self._final)
+                self._linking = self._linked = self._published = False
 
     @contextmanager
     def _descriptor(self) -> Iterator[int]:
@@ -244,5 +260,6 @@ class FileWriter(Writer):
 
     def _close_unused(self) -> None:
         if self._ended and not self._users and self._fd is not None:
-            os.close(self._fd)
-            self._fd = None
+            fd, self._fd = self._fd, None  # gone also when closing it fails: a second try would close another's
+            with suppress(OSError):  # what is committed was synced before, and the rest is removed
+                os.close(fd)
