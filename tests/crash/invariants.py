@@ -88,8 +88,8 @@ def _record(record: ImageRecord, content: Content | None) -> list[str]:
 def _place(place: Place, records: Records, contents: Mapping[str, Content], whole: Collection[str]) -> list[str]:
     store_id = place.store_id
     expected = [image_id for image_id, record in records.images.items() if store_id in record.locations]
-    broken = [f"{store_id} holds {name}, which is no image's" for name in place.strange(expected)]
-    objects = place.objects()
+    objects, strange = place.look(expected)
+    broken = [f"{store_id} holds {name}, which is no image's" for name in strange]
     for image_id in expected:
         content = contents[image_id]
         if image_id not in objects:

@@ -19,11 +19,13 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
 from crash.steps import Board, Steps
 
+INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
 SECONDS = 100.0  # that a victim may take; one that takes longer hangs
 
 
@@ -84,18 +86,20 @@ def _run(request: dict[str, Any], board: Board, steps: Steps) -> dict[str, Any]:
 
 def _be_victim(request: dict[str, Any], reader: int | None, steps: Steps) -> NoReturn:
     code = 99
+    signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTS)
     try:
         new = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
         given = os.open(os.devnull, os.O_RDONLY) if reader is None else reader
         for number, source in enumerate((given, os.open(request["out"], new, 0o600), os.open(request["err"], new, 0o600))):
             os.dup2(source, number)
             os.close(source)
-        from glance_stream.cli import main as glance_stream
+        from glance_stream import cli
 
+        cli.group.main = _hearing(cli.group.main)
         faulthandler.enable()
         steps.shift = request.get("shift", 0.0)
         steps.arm(request.get("harm") or {})
-        glance_stream(request["arguments"])
+        cli.main(request["arguments"])
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
     except BaseException:
@@ -103,9 +107,20 @@ def _be_victim(request: dict[str, Any], reader: int | None, steps: Steps) -> NoR
 
         traceback.print_exc()
     finally:
+        signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTS)
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
+
+
+def _hearing(call: Callable[..., Any]) -> Callable[..., Any]:
+    """Python's own start, and ours in this launcher, is not what interrupts are to meet: they come once the program has begun."""
+
+    def wrapped(*arguments: Any, **keywords: Any) -> Any:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, INTERRUPTS)
+        return call(*arguments, **keywords)
+
+    return wrapped
 
 
 def _feed(path: str | None) -> tuple[int, int | None]:

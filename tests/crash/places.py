@@ -1,11 +1,12 @@
 """The stores as their own clients see them: everything that is there, under any name, and the bytes of an image.
 
-A place's ``strange`` lists what belongs to no image: temporary files, uploads, segments of nobody, foreign names.
+What belongs to no image is told by name: temporary files, uploads, segments of nobody, foreign names.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import secrets
 import shutil
@@ -27,12 +28,8 @@ class Place(ABC):
     options: Mapping[str, Any]
 
     @abstractmethod
-    def objects(self) -> dict[str, int]:
-        """Name and size of all that is visible under a name that an image may have."""
-
-    @abstractmethod
-    def strange(self, images: Collection[str]) -> list[str]:
-        """What is there and belongs to none of these images."""
+    def look(self, images: Collection[str]) -> tuple[dict[str, int], list[str]]:
+        """The sizes of those of these images that are there, and the names of all that belongs to none of them."""
 
     @abstractmethod
     def read(self, image_id: str) -> bytes: ...
@@ -59,14 +56,12 @@ class FilePlace(Place):
         self._path = path
         self.options = {"path": str(path)}
 
-    def objects(self) -> dict[str, int]:
+    def look(self, images: Collection[str]) -> tuple[dict[str, int], list[str]]:
         if not self._path.exists():
-            return {}
+            return {}, []
         with os.scandir(self._path) as entries:
-            return {entry.name: entry.stat().st_size for entry in entries if not entry.name.startswith(".")}
-
-    def strange(self, images: Collection[str]) -> list[str]:
-        return sorted(set(os.listdir(self._path)) - set(images)) if self._path.exists() else []
+            found = {entry.name: entry.stat().st_size for entry in entries}
+        return found, sorted(set(found) - set(images))
 
     def read(self, image_id: str) -> bytes:
         return (self._path / image_id).read_bytes()
@@ -95,14 +90,12 @@ class S3Place(Place):
             "part_size": PART_SIZE,
         }
 
-    def objects(self) -> dict[str, int]:
+    def look(self, images: Collection[str]) -> tuple[dict[str, int], list[str]]:
         pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self._bucket)
-        return {each["Key"]: each["Size"] for page in pages for each in page.get("Contents", ())}
-
-    def strange(self, images: Collection[str]) -> list[str]:
+        found = {each["Key"]: each["Size"] for page in pages for each in page.get("Contents", ())}
         pages = self._s3.get_paginator("list_multipart_uploads").paginate(Bucket=self._bucket)
         uploads = [f"upload of {each['Key']}" for page in pages for each in page.get("Uploads", ())]
-        return [*sorted(set(self.objects()) - set(images)), *uploads]
+        return found, [*sorted(set(found) - set(images)), *uploads]
 
     def read(self, image_id: str) -> bytes:
         with closing(self._s3.get_object(Bucket=self._bucket, Key=image_id)["Body"]) as body:
@@ -135,27 +128,18 @@ class SwiftPlace(Place):
             "segment_size": SEGMENT_SIZE,
         }
 
-    def _names(self) -> list[str]:
-        return [each["name"] for each in self._swift.get_container(self._container, full_listing=True)[1]]
-
-    def objects(self) -> dict[str, int]:
+    def look(self, images: Collection[str]) -> tuple[dict[str, int], list[str]]:
         """A manifest is listed with its own size: the image's is what a HEAD says."""
-        found = [name for name in self._names() if "/" not in name]
-        return {name: int(self._swift.head_object(self._container, name)["content-length"]) for name in found}
-
-    def strange(self, images: Collection[str]) -> list[str]:
-        names = set(self._names())
-        known = set(images)
+        names = {each["name"] for each in self._swift.get_container(self._container, full_listing=True)[1]}
+        known, sizes = set(images), {}
         for image_id in known & names:
-            known |= self._segments(image_id)
-        return sorted(names - known)
+            headers = self._swift.head_object(self._container, image_id)
+            sizes[image_id] = int(headers["content-length"])
+            if headers.get("x-static-large-object", "").lower() == "true":
+                known |= self._segments(image_id)
+        return sizes, sorted(names - known)
 
     def _segments(self, image_id: str) -> set[str]:
-        headers = self._swift.head_object(self._container, image_id)
-        if headers.get("x-static-large-object", "").lower() != "true":
-            return set()
-        import json
-
         manifest = self._swift.get_object(self._container, image_id, query_string="multipart-manifest=get")[1]
         return {each["name"].removeprefix(f"/{self._container}/") for each in json.loads(manifest)}
 
