@@ -22,10 +22,9 @@ Importing this package imports SQLAlchemy, so it is imported when a catalogue is
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection
 
@@ -55,6 +54,9 @@ __all__ = [
     "holder_is_dead",
     "may_be_taken_over",
 ]
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 LEASE_SECONDS = 3600.0  # Glance: "a lock that has not been updated for 60 minutes may be stolen" (_enforce_import_lock)
 
@@ -100,47 +102,33 @@ class Catalogue:
             "os_hash_algo": os_hash_algo,
         }
         try:
-            with self._database.write() as connection:
-                images.create(connection, image_id, record, properties or {})
-                return images.get(connection, image_id)
+            return self._database.change(images.create, image_id, record, properties or {})
         except Conflict as error:
             raise InvalidRequest(f"image {image_id} is in the catalogue already") from error
 
     def get_image(self, image_id: str) -> Image:
         """Raises ImageNotFound."""
-        with self._database.read() as connection:
-            return images.get(connection, image_id)
+        return self._database.look(images.get, image_id)
 
     def list_images(self) -> list[Image]:
         """All images, newest first."""
-        with self._database.read() as connection:
-            return images.newest_first(connection)
+        return self._database.look(images.newest_first)
 
     def delete_image(self, image_id: str, task: Task | None = None) -> None:
         """Remove the record with all that belongs to it. Raises ImageNotFound; ImageLocked if another task holds the image."""
-        with self._database.write() as connection:
-            if task is not None:
-                locks.require(connection, task)
-            elif (holder := locks.holder(connection, image_id)) is not None:
-                raise _locked(image_id, holder)
-            images.forget(connection, image_id)
+        self._change(image_id, _delete_image, image_id, task)
 
     def update_properties(self, image_id: str, set: Mapping[str, str], remove: Iterable[str] = ()) -> Image:
         """Change users' properties. Raises ImageNotFound; InvalidRequest for `stores` and `os_glance*`."""
-        with self._database.write() as connection:
-            images.change_properties(connection, image_id, set, remove)
-            return images.get(connection, image_id)
+        return self._change(image_id, images.change_properties, image_id, set, remove)
 
     def fingerprints(self, image_id: str) -> Fingerprints | None:
         """The per-slot digests of an image, which `get_image` does not load. Raises ImageNotFound."""
-        with self._database.read() as connection:
-            images.get(connection, image_id)
-            return images.read_fingerprints(connection, image_id)
+        return self._database.look(_fingerprints, image_id)
 
     def resolve_location(self, image_id: str, url: str, store_id: str, old_store_id: str = "") -> bool:
         """Give a location without a store id, or of a store renamed since, its store. False if there is no such location."""
-        with self._database.write() as connection:
-            return locations.resolve(connection, image_id, url, store_id, old_store_id)
+        return self._change(image_id, locations.resolve, image_id, url, store_id, old_store_id)
 
     # The lock
 
@@ -148,8 +136,7 @@ class Catalogue:
         """Take the image's lock. Raises ImageLocked, which names the holder, or ImageNotFound."""
         _check_task(image_id, task)
         try:
-            with self._database.write() as connection:
-                return Lock(image_id, locks.take(connection, task, self.lease))
+            return Lock(image_id, self._change(image_id, locks.take, task, self.lease))
         except Conflict as error:
             raise self._refusal(image_id) from error
 
@@ -159,53 +146,43 @@ class Catalogue:
         A free image is simply acquired. Raises ImageLocked if neither is so, or if another was faster.
         """
         _check_task(image_id, task)
-        with self._database.read() as connection:
-            holder = locks.holder(connection, image_id)
+        holder = self.holder(image_id)
         if holder is None:
             return self.acquire(image_id, task)
         if not may_be_taken_over(holder):
             raise _locked(image_id, holder)
         dead = holder_is_dead(holder)
-        with self._database.write() as connection:
-            return Lock(image_id, locks.take_over(connection, holder, task, self.lease, dead=dead), taken_from=holder)
+        return Lock(image_id, self._change(image_id, locks.take_over, holder, task, self.lease, dead=dead), taken_from=holder)
 
     def holder(self, image_id: str) -> Task | None:
         """The task that holds the image; None when it is free."""
-        with self._database.read() as connection:
-            return locks.holder(connection, image_id)
+        return self._database.look(locks.holder, image_id)
 
     def renew(self, task: Task, message: str = "", progress: Mapping[str, Any] | None = None, *, idle: float = 0.0) -> None:
         """The task lives; message and progress tell how far it is. Raises LockLost.
 
         ``idle``: seconds without progress, which are off its lease: a process that lives and does nothing loses its lock too.
         """
-        with self._database.write() as connection:
-            locks.renew(connection, task, self.lease - idle, message, progress or {})
+        self._database.change(locks.renew, task, self.lease - idle, message, progress or {})
 
     def require(self, task: Task) -> None:
         """Raises LockLost unless the task holds its image: asked before what no record of ours goes before."""
-        with self._database.write() as connection:
-            locks.require(connection, task)
+        self._database.change(locks.require, task)
 
     def release(self, task: Task) -> None:
         """Let go of the image, if this task holds it: a lock lost to another is left alone.
 
         Raises CatalogueError while the operation has no recorded outcome: its journal would go with the lock.
         """
-        with self._database.write() as connection:
-            if journal.find(connection, task) or journal.find_deletion(connection, task):
-                raise CatalogueError(f"image {task.image_id}: the outcome of {task} is not recorded, so it stays locked")
-            locks.drop(connection, task)
+        self._change(task.image_id, _release, task)
 
     def is_open(self, task: Task) -> bool:
         """Whether the operation has begun and has no recorded outcome."""
-        with self._database.read() as connection:
-            return journal.find(connection, task) is not None
+        return self._database.look(journal.find, task) is not None
 
     def interrupted(self) -> list[Interrupted]:
-        """Every locked image with its holder and journal, oldest first. `holder_is_dead` tells which were left behind."""
-        with self._database.read() as connection:
-            return journal.interrupted(connection)
+        """Every locked image with its holder and journal, oldest first. `may_be_taken_over` tells which were left behind."""
+        return self._database.look(journal.interrupted)
 
     # An operation, from begin to its outcome. All raise LockLost.
 
@@ -214,18 +191,15 @@ class Catalogue:
 
         Raises InvalidRequest: no stores, one twice, or an image that is not queued (importing) or active (otherwise).
         """
-        with self._held(task) as connection:
-            journal.begin(connection, task, stores, importing)
+        self._held(task, journal.begin, task, stores, importing)
 
     def opened(self, task: Task, store_id: str, trace: str) -> None:
         """A writer was opened; ``trace`` tells `Store.discard` what it may leave behind."""
-        with self._held(task) as connection:
-            journal.opened(connection, task, store_id, trace)
+        self._held(task, journal.opened, task, store_id, trace)
 
     def flushed(self, task: Task, store_id: str, trace: str) -> None:
         """With best effort: this writer is going to be asked to commit, which those of stores that dropped out are not."""
-        with self._held(task) as connection:
-            journal.flushed(connection, task, store_id, trace)
+        self._held(task, journal.flushed, task, store_id, trace)
 
     def verified(
         self,
@@ -237,30 +211,25 @@ class Catalogue:
         fingerprints: Fingerprints | None,
         *,
         virtual_size: int | None = None,
+        disk_format: str | None = None,
     ) -> None:
         """The whole stream agreed with what was expected of it. Not on the image yet. Raises EmptyImage.
 
         ``disk_format``: of an image that had none on record; it stays, whatever becomes of the operation.
         """
         content = Content(size, virtual_size, checksum, os_hash_algo, os_hash_value)
-        with self._held(task) as connection:
-            journal.verified(connection, task, content, fingerprints)
-        disk_format: str | None = None,
+        self._held(task, _verified, task, content, fingerprints, disk_format)
 
     def committed(self, task: Task, location: Location) -> None:
         """The object is visible in its store."""
-        with self._held(task) as connection:
-            journal.committed(connection, task, location)
-            if disk_format is not None:
-                images.stamp(connection, task.image_id, disk_format=disk_format)
+        self._held(task, journal.committed, task, location)
 
     def add_location(self, task: Task, location: Location, *, activate: bool) -> None:
         """Show the location on the image before the operation ends; with ``activate`` the image becomes active with it.
 
         Raises CatalogueError when nothing was verified; DigestMismatch when an active image records other data than this.
         """
-        with self._held(task) as connection:
-            outcome.add_location(connection, task, location, activate)
+        self._held(task, outcome.add_location, task, location, activate)
 
     def record_success(
         self, task: Task, locations: Sequence[Location], failed: Mapping[str, tuple[str, str]] | None = None
@@ -269,67 +238,57 @@ class Catalogue:
 
         ``failed`` gives (error, message) of each store that was dropped. Raises as `add_location` does.
         """
-        with self._held(task) as connection:
-            outcome.succeed(connection, task, locations, failed or {})
+        self._held(task, outcome.succeed, task, locations, failed or {})
 
     def record_failure(self, task: Task, failed: Mapping[str, tuple[str, str]], leftovers: Sequence[Leftover] = ()) -> None:
         """The operation's other end: the image as `begin` found it, the reasons, and what could not be removed."""
-        with self._held(task) as connection:
-            outcome.fail(connection, task, failed, leftovers)
+        self._held(task, outcome.fail, task, failed, leftovers)
 
     def deleting(self, task: Task, location: Location, *, whole_image: bool) -> None:
         """The location's data is about to be deleted; ``whole_image``: from every store, and the record with the last one.
 
         What `recover` may finish if the process dies. Ended by `remove_location`, `delete_image` or `kept`.
         """
-        with self._held(task) as connection:
-            journal.deleting(connection, task, location, whole_image)
+        self._held(task, journal.deleting, task, location, whole_image)
 
     def kept(self, task: Task, location: Location) -> None:
         """The data that was about to be deleted has not been, and nobody is going to."""
-        with self._held(task) as connection:
-            journal.deleted(connection, task, location)
+        self._held(task, journal.deleted, task, location)
 
     def remove_location(self, task: Task, location: Location) -> None:
         """Drop a location whose object is gone. Raises InvalidRequest for an active image's only one."""
-        with self._held(task) as connection:
-            outcome.remove_location(connection, task, location)
+        self._held(task, outcome.remove_location, task, location)
 
     # What went wrong
 
     def failures(self, image_id: str) -> list[Failure]:
         """Why the stores in the image's failed list failed, by store id."""
-        with self._database.read() as connection:
-            return outcome.failures_of(connection, image_id)
+        return self._database.look(outcome.failures_of, image_id)
 
     def record_leftovers(self, image_id: str, leftovers: Sequence[Leftover]) -> None:
         """Remember what could not be removed. Needs no lock: who lost it has leftovers all the same."""
-        with self._database.write() as connection:
-            outcome.save_leftovers(connection, image_id, leftovers)
+        self._database.change(outcome.save_leftovers, image_id, leftovers)
 
     def leftovers(self) -> list[RecordedLeftover]:
         """What is still in stores because removing it failed, oldest first."""
-        with self._database.read() as connection:
-            return outcome.all_leftovers(connection)
+        return self._database.look(outcome.all_leftovers)
 
     def remove_leftover(self, number: int) -> bool:
         """Forget a leftover that has been removed at last. False if it was forgotten already."""
-        with self._database.write() as connection:
-            return outcome.remove_leftover(connection, number)
+        return self._database.change(outcome.remove_leftover, number)
 
-    @contextmanager
-    def _held(self, task: Task) -> Iterator[Connection]:
-        """A transaction of the task that holds the image, kept only if no image is active without data at its end."""
-        with self._database.write() as connection:
-            locks.require(connection, task)
-            yield connection
-            outcome.require_data(connection, task.image_id)
+    def _held(self, task: Task, step: Callable[Concatenate[Connection, P], T], *arguments: P.args, **named: P.kwargs) -> T:
+        """A transaction of the task that holds the image."""
+        return self._database.change(_while_held, task, step, *arguments, **named)
+
+    def _change(self, image_id: str, step: Callable[Concatenate[Connection, P], T], *arguments: P.args, **named: P.kwargs) -> T:
+        """A transaction on one image by anyone."""
+        return self._database.change(_one_at_a_time, image_id, step, *arguments, **named)
 
     def _refusal(self, image_id: str) -> ImageLocked | ImageNotFound:
         """Why the lock could not be inserted."""
-        with self._database.read() as connection:
-            images.get(connection, image_id)
-            holder = locks.holder(connection, image_id)
+        self.get_image(image_id)
+        holder = self.holder(image_id)
         if holder is None:
             return ImageLocked(f"image {image_id} was held by another operation until now; try again")
         return _locked(image_id, holder)
@@ -342,3 +301,61 @@ def _check_task(image_id: str, task: Task) -> None:
 
 def _locked(image_id: str, holder: Task) -> ImageLocked:
     return ImageLocked(f"image {image_id} is locked: {why_locked(holder)}")
+
+
+# Transactions. Each begins with the image's row, so that they neither pass each other nor wait for each other crosswise.
+
+
+def _one_at_a_time(
+    connection: Connection,
+    image_id: str,
+    step: Callable[Concatenate[Connection, P], T],
+    /,
+    *arguments: P.args,
+    **named: P.kwargs,
+) -> T:
+    images.hold(connection, image_id)
+    return step(connection, *arguments, **named)
+
+
+def _while_held(
+    connection: Connection,
+    task: Task,
+    step: Callable[Concatenate[Connection, P], T],
+    /,
+    *arguments: P.args,
+    **named: P.kwargs,
+) -> T:
+    """Kept only if the task holds the image, and no image is active without data at its end."""
+    images.hold(connection, task.image_id)
+    locks.require(connection, task)
+    result = step(connection, *arguments, **named)
+    outcome.require_data(connection, task.image_id)
+    return result
+
+
+def _delete_image(connection: Connection, image_id: str, task: Task | None) -> None:
+    if task is not None:
+        locks.require(connection, task)
+    elif (holder := locks.holder(connection, image_id)) is not None:
+        raise _locked(image_id, holder)
+    images.forget(connection, image_id)
+
+
+def _release(connection: Connection, task: Task) -> None:
+    if journal.find(connection, task) or journal.find_deletion(connection, task):
+        raise CatalogueError(f"image {task.image_id}: the outcome of {task} is not recorded, so it stays locked")
+    locks.drop(connection, task)
+
+
+def _verified(
+    connection: Connection, task: Task, content: Content, fingerprints: Fingerprints | None, disk_format: str | None
+) -> None:
+    journal.verified(connection, task, content, fingerprints)
+    if disk_format is not None:
+        images.stamp(connection, task.image_id, disk_format=disk_format)
+
+
+def _fingerprints(connection: Connection, image_id: str) -> Fingerprints | None:
+    images.get(connection, image_id)
+    return images.read_fingerprints(connection, image_id)

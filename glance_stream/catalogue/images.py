@@ -16,7 +16,7 @@ from glance_stream.errors import ImageNotFound, InvalidRequest
 from glance_stream.model import RESERVED_PREFIX, RESERVED_PROPERTY, Fingerprints, Image, Location, Status
 
 
-def create(connection: Connection, image_id: str, record: Mapping[str, str | None], properties: Mapping[str, str]) -> None:
+def create(connection: Connection, image_id: str, record: Mapping[str, str | None], properties: Mapping[str, str]) -> Image:
     """Insert a queued image. A duplicate id meets the primary key."""
     _check_image_id(image_id)
     for field, value in record.items():
@@ -29,6 +29,12 @@ def create(connection: Connection, image_id: str, record: Mapping[str, str | Non
     )
     for name, value in properties.items():
         set_property(connection, image_id, name, value)
+    return get(connection, image_id)
+
+
+def hold(connection: Connection, image_id: str) -> None:
+    """Until the transaction ends nobody else's gets past this point for the image. One without a record holds up nobody."""
+    connection.execute(select(images.c.id).where(images.c.id == image_id).with_for_update())
 
 
 def get(connection: Connection, image_id: str) -> Image:
@@ -48,7 +54,7 @@ def forget(connection: Connection, image_id: str) -> None:
         raise ImageNotFound(f"image {image_id} is not in the catalogue")
 
 
-def change_properties(connection: Connection, image_id: str, additions: Mapping[str, str], removals: Iterable[str]) -> None:
+def change_properties(connection: Connection, image_id: str, additions: Mapping[str, str], removals: Iterable[str]) -> Image:
     """Set and remove users' properties. Removing one that is not there is refused, as a PATCH of Glance's API is."""
     gone = [removals] if isinstance(removals, str) else list(removals)
     _check_properties(additions)
@@ -63,6 +69,7 @@ def change_properties(connection: Connection, image_id: str, additions: Mapping[
             raise InvalidRequest(f"image {image_id} has no property {name!r}")
     for name, value in additions.items():
         set_property(connection, image_id, name, value)
+    return get(connection, image_id)
 
 
 def set_property(connection: Connection, image_id: str, name: str, value: str) -> None:

@@ -1,8 +1,8 @@
 """Which transactions took effect, for one whose COMMIT was not answered.
 
 Such a transaction is neither to be given up (its effect may be there) nor simply to be run again (it may come twice). So each
-begins by inserting a name of its own. Run again under the same name, it waits at that row's unique key for a first run that the server is
-still busy with, and is told by the key whether that one was kept.
+begins by inserting a name of its own. Run again under the same name, it waits at that row's unique key for a first run that the
+server is still busy with, and is told by the key whether that one was kept.
 """
 
 from __future__ import annotations
