@@ -197,6 +197,10 @@ class Catalogue:
         """A writer was opened; ``trace`` tells `Store.discard` what it may leave behind."""
         self._held(task, journal.opened, task, store_id, trace)
 
+    def adopting(self, task: Task, store_id: str, trace: str) -> None:
+        """The writer was not opened, or not committed: another's object is there, which is compared and never removed."""
+        self._held(task, journal.adopting, task, store_id, trace)
+
     def flushed(self, task: Task, store_id: str, trace: str) -> None:
         """With best effort: this writer is going to be asked to commit, which those of stores that dropped out are not."""
         self._held(task, journal.flushed, task, store_id, trace)

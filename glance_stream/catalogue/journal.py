@@ -28,6 +28,7 @@ class Event(StrEnum):
     """The steps of one store."""
 
     OPENED = "opened"  # a writer exists; its trace says what it may leave behind
+    ADOPTING = "adopting"  # an object is there that is not ours: it may become the image's, and an undo leaves it alone
     FLUSHED = "flushed"  # best effort: the store holds the whole stream and is going to be asked to commit
     COMMITTED = "committed"  # the object is visible in the store
     RECORDED = "recorded"  # this operation has added the location to the image
@@ -51,7 +52,7 @@ class Content:
 
 @dataclass(frozen=True)
 class Entry:
-    """One row of the journal: ``trace`` when opened or flushed, ``location`` in every other."""
+    """One row of the journal: ``trace`` when opened, adopting or flushed, ``location`` in every other."""
 
     store_id: str
     event: Event
@@ -117,6 +118,10 @@ def opened(connection: Connection, task: Task, store_id: str, trace: str) -> Non
 
 def flushed(connection: Connection, task: Task, store_id: str, trace: str) -> None:
     _append(connection, task, Event.FLUSHED, store_id=store_id, trace=trace)
+
+
+def adopting(connection: Connection, task: Task, store_id: str, trace: str) -> None:
+    _append(connection, task, Event.ADOPTING, store_id=store_id, trace=trace)
 
 
 def committed(connection: Connection, task: Task, location: Location) -> None:

@@ -133,7 +133,7 @@ async def _from_first_good(
                 limits=site.limits,
             )
             done = await transfer(request, recorder, observer)
-            return done, tuple(f"passed over {location_id}: {error}" for location_id, error in refused.items())
+            return done, (*(f"passed over {store_id}: {error}" for store_id, error in refused.items()), *done.notes)
         except BAD_SOURCE as error:
             LOG.warning("can't copy image %s from store %r: %s", image.image_id, location.store_id, error)
             refused[location.store_id] = error

@@ -70,8 +70,7 @@ async def import_image(site: Site, request: ImportRequest, observer: Observer | 
         if created:
             await threads.call(site.catalogue.delete_image, image.image_id)
         raise
-    notes = (f"decompressed from {done.verified.decompressed}",) if done.verified.decompressed else ()
-    return Outcome(await site.image(image.image_id), done.failures, done.leftovers, chosen.notes + notes)
+    return Outcome(await site.image(image.image_id), done.failures, done.leftovers, chosen.notes + done.notes)
 
 
 def check(request: ImportRequest) -> None:

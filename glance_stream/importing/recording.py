@@ -33,6 +33,7 @@ class CatalogueRecorder(Recorder):
         self._best_effort = best_effort
         self._undone = True
         self._traces: dict[str, str] = {}
+        self._adopting: set[str] = set()
         self._shown: list[Location] = []
         self._failures: Reasons = {}
         self._leftovers: list[Leftover] = []
@@ -55,8 +56,13 @@ class CatalogueRecorder(Recorder):
 
     async def opened(self, store_id: str, trace: str) -> None:
         self._undone = False
+        self._adopting.discard(store_id)
         self._traces[store_id] = trace
         await threads.call(self._catalogue.opened, self._task, store_id, trace)
+
+    async def adopting(self, store_id: str) -> None:
+        await threads.call(self._catalogue.adopting, self._task, store_id, self._traces[store_id])
+        self._adopting.add(store_id)
 
     async def flushed(self, store_id: str) -> None:
         """Recorded with best effort only.
@@ -82,7 +88,8 @@ class CatalogueRecorder(Recorder):
         await threads.call(self._show if self._best_effort else self._commit, location)
 
     def _commit(self, location: Location) -> None:
-        self._catalogue.committed(self._task, location)
+        if location.store_id not in self._adopting:  # what is in the journal as committed, `recover` deletes
+            self._catalogue.committed(self._task, location)
 
     def _show(self, location: Location) -> None:
         try:

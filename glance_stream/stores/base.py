@@ -236,6 +236,12 @@ class Store(ABC):
     async def find(self, image_id: str) -> Location | None:
         """Where this store has an object under the image's name, whoever wrote it; None if it has none."""
 
+    async def make_durable(self, location: Location) -> None:
+        """See to it that an object that another has written survives a power failure. Raises NotFound, StoreError.
+
+        Most stores have that done before they tell anybody of an object.
+        """
+
     async def places(self) -> frozenset[str]:
         """Two stores with one of these in common would meet in every image's name. Raises StoreError where it can't be told."""
         return frozenset({f"{self.type} {self.where}"})

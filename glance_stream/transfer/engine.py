@@ -18,6 +18,7 @@ from glance_stream.chunker import DigestLane, DigestRefused, Ring, require_diges
 from glance_stream.decode import SNIFF_SIZE, choose, sniff
 from glance_stream.errors import (
     DigestMismatch,
+    Duplicate,
     EmptyImage,
     GlanceStreamError,
     InvalidRequest,
@@ -28,6 +29,7 @@ from glance_stream.errors import (
 from glance_stream.model import Fingerprints
 from glance_stream.rollback import Rollback
 from glance_stream.sources.base import SourceInfo
+from glance_stream.transfer.faster import adopt_faster
 from glance_stream.transfer.intake import Intake, open_source
 from glance_stream.transfer.pouring import Pouring
 from glance_stream.transfer.request import Expectation, Observer, Progress, Recorder, Transferred, TransferRequest, Verified
@@ -121,7 +123,19 @@ class _Transfer:
         await self._targets.each(lambda target: target.prepare(request.image_id, size_hint))
         for target in self._targets.live:
             await self._record(self._recorder.opened(target.store_id, target.writer.trace))
-        await self._targets.each(lambda target: target.open(size_hint, request.thin))
+        await self._targets.each(lambda target: self._open_target(target, size_hint), self._opened)
+
+    async def _open_target(self, target: Target, size_hint: int | None) -> None:
+        request = self._request
+        try:
+            await target.open(size_hint, request.thin)
+        except Duplicate as taken:
+            size = size_hint if request.expected_size is None else request.expected_size
+            await target.compare(taken, size, forgiving=bool(request.expected or request.expected_compressed))
+
+    async def _opened(self, target: Target) -> None:
+        if target.adopting:
+            await self._record(self._recorder.adopting(target.store_id))
 
     # -- pouring and checking -----------------------------------------------------------------------------------------------
 
@@ -167,6 +181,7 @@ class _Transfer:
             verified=verified,
             locations={target.store_id: target.location for target in self._targets.live if target.location is not None},
             failures=self._targets.failures,
+            adopted=tuple(target.store_id for target in self._targets.live if target.adopting),
             leftovers=self._rollback.leftovers,
         )
         await threads.to_its_end(self._recorder.finished(outcome))
@@ -177,7 +192,14 @@ class _Transfer:
         await self._record(self._recorder.flushed(target.store_id))
 
     async def _commit(self, target: Target, verified: Verified) -> None:
-        await target.commit(verified)
+        try:
+            await target.commit(verified)
+        except Duplicate as taken:
+            if target.adopting:
+                raise
+            await target.withdraw(taken)
+            await self._record(self._recorder.adopting(target.store_id))
+            target.location = await adopt_faster(target.store, self._request.image_id, taken, verified, self._limits)
 
     async def _committed(self, target: Target) -> None:
         assert target.location is not None
@@ -195,7 +217,7 @@ class _Transfer:
         """
 
         async def commit(target: Target) -> None:
-            await target.commit(verified)
+            await self._commit(target, verified)
             await self._record(keep(target))
 
         async def keep(target: Target) -> None:

@@ -101,12 +101,23 @@ class Verified:
 
 @dataclass(frozen=True)
 class Transferred:
-    """The outcome: at least one location; ``failures`` only with best effort. ``leftovers`` are of stores that failed."""
+    """The outcome: at least one location; ``failures`` only with best effort. ``leftovers`` are of stores that failed.
+
+    ``adopted``: the stores that had the image already, under its name and unrecorded; nothing was written there.
+    """
 
     verified: Verified
     locations: Mapping[str, Location]
     failures: Mapping[str, GlanceStreamError]
     leftovers: tuple[Leftover, ...] = ()
+    adopted: tuple[str, ...] = ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is worth saying of a success, for whoever reads it."""
+        decompressed = (f"decompressed from {self.verified.decompressed}",) if self.verified.decompressed else ()
+        adopted = tuple(f"{store_id}: was there already, identical: adopted" for store_id in self.adopted)
+        return decompressed + adopted
 
 
 @dataclass(frozen=True)
@@ -139,6 +150,12 @@ class Recorder:
         """A store may from now on hold something of ours, to be removed by ``Store.discard(trace)``. Before the store is touched.
 
         All stores are told of before the first of them is opened: raising here leaves nothing anywhere.
+        """
+
+    async def adopting(self, store_id: str) -> None:
+        """An object that is not ours is in the store under the image's name: it is compared with the stream and never deleted.
+
+        What may be left of our writer there has been removed. After `opened` and before `committed` of that store.
         """
 
     async def flushed(self, store_id: str) -> None:

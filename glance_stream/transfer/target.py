@@ -19,23 +19,30 @@ from typing import TypeVar
 
 from glance_stream import threads
 from glance_stream.chunker import Lane, Ring
-from glance_stream.errors import GlanceStreamError, StoreError, StoreTimeout
+from glance_stream.errors import Duplicate, GlanceStreamError, StoreError, StoreTimeout
 from glance_stream.model import Location
 from glance_stream.rollback import Rollback
 from glance_stream.stores.base import Store, Writer
+from glance_stream.transfer.adopting import AdoptingWriter
 from glance_stream.transfer.request import Limits, Verified
 
 T = TypeVar("T")
 
 
 class Target:
-    """A store that the image is on its way to. ``error`` is set once it has failed; ``location`` once it has committed."""
+    """A store that the image is on its way to.
+
+    ``error`` is set once it has failed; ``location`` once it has committed. ``adopting``: the object in it was there before and is
+    not ours; no undo touches it.
+    """
 
     def __init__(self, store: Store, rollback: Rollback, limits: Limits) -> None:
         self.store = store
         self.store_id = store.store_id
         self.error: GlanceStreamError | None = None
         self.location: Location | None = None
+        self.adopting = False
+        self._image_id = ""
         self._rollback = rollback
         self._limits = limits
         self._writer: Writer | None = None
@@ -67,11 +74,27 @@ class Target:
         """Make the writer, so that its trace is known. The store is not touched."""
         if self.store.traits.needs_size and size_hint is None:
             raise StoreError(self.store_id, "the store must know the image's size beforehand, and the source does not tell it")
+        self._image_id = image_id
         self._writer = self.store.writer(image_id)
 
     async def open(self, size_hint: int | None, thin: bool) -> None:
         """Open the writer; what it makes is removed by a rollback from now on."""
-        writer = self.writer
+        await self._open(self.writer, size_hint, thin)
+
+    async def compare(self, taken: Duplicate, size: int | None, forgiving: bool) -> None:
+        """The writer could not be opened, since an object is there: from now on the stream is compared with that."""
+        await self.withdraw(taken)
+        self._writer = AdoptingWriter(self.store, self._image_id, taken, self._limits, size=size, forgiving=forgiving)
+        await self._open(self._writer, size, thin=False)
+
+    async def withdraw(self, taken: Duplicate) -> None:
+        """Nothing here is ours any more. Raises ``taken`` where that can't be made sure of."""
+        await self._rollback.undo(self.store_id)
+        if any(left.store_id == self.store_id for left in self._rollback.leftovers):
+            raise taken
+        self.adopting = True
+
+    async def _open(self, writer: Writer, size_hint: int | None, thin: bool) -> None:
         opening = asyncio.ensure_future(writer.open(size_hint, thin=thin and self.store.traits.thin))
         # Shielded: when the undo is given up because the opening hangs, what comes of it in the end is aborted even so.
         self._rollback.push(self.store_id, writer.trace, lambda: asyncio.shield(_abort_opened(writer, opening)))
@@ -111,10 +134,11 @@ class Target:
         await self._timed("flush", asyncio.ensure_future(self.writer.flush(size)))
 
     async def commit(self, verified: Verified) -> Location:
-        """Commit; from its start on the undo is a delete."""
+        """Commit; from its start on the undo is a delete, but of an object that was there before."""
         committing = asyncio.ensure_future(self.writer.commit(verified.size, verified.digests))
-        commit = _Commit(self.store, self.writer, committing, self._rollback)
-        self._rollback.replace(self.store_id, commit.trace, commit.undo, commit.in_doubt)
+        if not self.adopting:
+            commit = _Commit(self.store, self.writer, committing, self._rollback)
+            self._rollback.replace(self.store_id, commit.trace, commit.undo, commit.in_doubt)
         self.location = await self._timed("commit", committing)
         return self.location
 

@@ -11,7 +11,7 @@ from glance_stream.transfer import Recorder, Transferred, Verified
 
 
 class FaultyRecorder(Recorder):
-    """``script``: 'opened', 'flushed', 'verified', 'committed', 'finished', 'rolled_back' -> what happens there.
+    """``script``: 'opened', 'adopting', 'flushed', 'verified', 'committed', 'finished', 'rolled_back' -> what happens there.
 
     'opened:s1', 'flushed:s1', 'committed:s1' for one store.
     Whatever happens there, it happens before the call is remembered.
@@ -34,6 +34,9 @@ class FaultyRecorder(Recorder):
     async def opened(self, store_id: str, trace: str) -> None:
         await self._strike("opened", f"opened:{store_id}")
         self.traces[store_id] = trace
+
+    async def adopting(self, store_id: str) -> None:
+        await self._strike("adopting", f"adopting:{store_id}")
 
     async def flushed(self, store_id: str) -> None:
         await self._strike("flushed", f"flushed:{store_id}")

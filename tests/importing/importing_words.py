@@ -67,6 +67,7 @@ WRITES = (
     "release",
     "begin",
     "opened",
+    "adopting",
     "verified",
     "committed",
     "add_location",

@@ -169,19 +169,24 @@ def test_an_image_without_a_record(house: House, copied: Image) -> None:
 
 
 @pytest.mark.parametrize("store", ["a", "b"])
-@pytest.mark.parametrize("step", ["commit", "after commit"])
-def test_a_best_effort_that_died_leaves_what_was_there_before_it(house: House, python: Python, store: str, step: str) -> None:
-    """The very same bytes, of which the records know nothing: the opening was refused, so they are not ours."""
+@pytest.mark.parametrize("step", ["flush", "commit", "after commit"])
+@pytest.mark.parametrize("policy", ["must", "best effort"])
+def test_what_died_leaves_what_was_there_before_it(house: House, python: Python, policy: str, store: str, step: str) -> None:
+    """The very same bytes, of which the records knew nothing. With best effort they were adopted before the other store died."""
     before = house.queued()
     other = "b" if store == "a" else "a"
     house.directory(other).mkdir(parents=True, exist_ok=True)
     (house.directory(other) / before.image_id).write_bytes(DATA)
-    die(python, house, before.image_id, "import", "best effort", store, step)
+    die(python, house, before.image_id, "import", policy, store, step)
     found = run(recover(house.site))
     assert (found.images, found.leftovers) == ((before.image_id,), ())
     assert house.files() == [f"{other}/{before.image_id}"]
     assert house.object(other, before.image_id) == DATA
-    assert state(house.image(before.image_id)) == state(before)
+    assert_settled(house, before.image_id, "ab")
+    if policy == "best effort" and step != "flush":
+        assert_holds(house, before.image_id, DATA, other)
+    else:
+        assert state(house.image(before.image_id)) == state(before)
 
 
 @pytest.mark.parametrize("fault", ["hangs", "bug"])

@@ -34,6 +34,7 @@ from glance_stream.stores.file.system import (
     remove_if_there,
     require_regular,
     sync_directory,
+    sync_file,
 )
 from glance_stream.stores.file.writer import TEMPORARY_NAME, FileWriter, is_temporary_of
 
@@ -224,6 +225,13 @@ class FileStore(Store):
         except NotFound:
             return None
         return Location(f"file://{path}", self.store_id)
+
+    async def make_durable(self, location: Location) -> None:
+        """glance_store syncs nothing."""
+        path = self._path_of(location)
+        with mapped_for(self.store_id, path):
+            await threads.call(sync_file, path)
+            await fsync_directory(path.parent, executor=threads.THREADS)
 
     async def places(self) -> frozenset[str]:
         with mapped(self.store_id):

@@ -68,6 +68,9 @@ class StoreWrapper(Store):
     async def find(self, image_id: str) -> Location | None:
         return await self.inner.find(image_id)
 
+    async def make_durable(self, location: Location) -> None:
+        await self.inner.make_durable(location)
+
     async def places(self) -> frozenset[str]:
         return await self.inner.places()
 
