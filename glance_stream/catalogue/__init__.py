@@ -184,6 +184,7 @@ class Catalogue:
         """Every locked image with its holder and journal, oldest first. `may_be_taken_over` tells which were left behind."""
         return self._database.look(journal.interrupted)
 
+
     # An operation, from begin to its outcome. All raise LockLost.
 
     def begin(self, task: Task, stores: Sequence[str], *, importing: bool) -> None:
@@ -192,6 +193,22 @@ class Catalogue:
         Raises InvalidRequest: no stores, one twice, or an image that is not queued (importing) or active (otherwise).
         """
         self._held(task, journal.begin, task, stores, importing)
+
+    def begin_again(
+        self,
+        task: Task,
+        stores: Sequence[str],
+        *,
+        importing: bool,
+        failed: Mapping[str, tuple[str, str]],
+        leftovers: Sequence[Leftover],
+        left: Mapping[str, str],
+    ) -> None:
+        """`record_failure` of the operation that came with the lock and `begin` of this one, in one transaction.
+
+        ``left``: store id -> trace of what is still there and that this operation goes on with. It is never off the record.
+        """
+        self._held(task, outcome.begin_again, task, stores, importing, failed, leftovers, left)
 
     def opened(self, task: Task, store_id: str, trace: str) -> None:
         """A writer was opened; ``trace`` tells `Store.discard` what it may leave behind."""

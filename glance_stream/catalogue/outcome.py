@@ -87,6 +87,21 @@ def fail(connection: Connection, task: Task, failed: Mapping[str, tuple[str, str
     save_leftovers(connection, task.image_id, left)
 
 
+def begin_again(
+    connection: Connection,
+    task: Task,
+    stores: Sequence[str],
+    importing: bool,
+    failed: Mapping[str, tuple[str, str]],
+    leftovers: Sequence[Leftover],
+    left: Mapping[str, str],
+) -> None:
+    fail(connection, task, failed, leftovers)
+    journal.begin(connection, task, stores, importing)
+    for store_id, trace in left.items():
+        journal.opened(connection, task, store_id, trace)
+
+
 def failures_of(connection: Connection, image_id: str) -> list[Failure]:
     rows = connection.execute(select(failures).where(failures.c.image_id == image_id).order_by(failures.c.store_id))
     return [Failure(row.store_id, row.error, row.message, row.at) for row in rows]

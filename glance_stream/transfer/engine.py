@@ -70,6 +70,9 @@ class _Transfer:
 
     async def run(self) -> Transferred:
         try:
+            for target in self._targets.all:
+                if trace := self._request.resume.get(target.store_id):
+                    target.take_over(trace)
             await self._open()
             await self._pour()
             verified = self._verify()
@@ -120,7 +123,7 @@ class _Transfer:
     async def _open_stores(self, size_hint: int | None) -> None:
         """Every trace is recorded before the first store is touched."""
         request = self._request
-        await self._targets.each(lambda target: target.prepare(request.image_id, size_hint))
+        await self._targets.each(lambda target: target.prepare(request.image_id, size_hint, request.thin))
         for target in self._targets.live:
             await self._record(self._recorder.opened(target.store_id, target.writer.trace))
         await self._targets.each(lambda target: self._open_target(target, size_hint), self._opened)
@@ -182,6 +185,7 @@ class _Transfer:
             locations={target.store_id: target.location for target in self._targets.live if target.location is not None},
             failures=self._targets.failures,
             adopted=tuple(target.store_id for target in self._targets.live if target.adopting),
+            kept={target.store_id: target.kept for target in self._targets.live if target.kept is not None},
             leftovers=self._rollback.leftovers,
         )
         await threads.to_its_end(self._recorder.finished(outcome))

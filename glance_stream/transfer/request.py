@@ -70,6 +70,8 @@ class TransferRequest:
     decompress: 'auto', 'never', or the name of a format. expected / expected_compressed: digests of the stored bytes / of the
     bytes as the source gives them. expected_size: of the stored bytes. best_effort: go on without the stores that fail, as
     long as one is left (Glance's ``all_stores_must_succeed=False``). thin: leave holes for zeros where the store can.
+    resume: store id -> trace of a writer of this image whose process has ended for good, to be gone on with where that can be done.
+    It is recorded already by whoever asks; what it left is the transfer's now, and removed if that fails.
     """
 
     image_id: str
@@ -83,6 +85,7 @@ class TransferRequest:
     expected_size: int | None = None
     best_effort: bool = False
     thin: bool = False
+    resume: Mapping[str, str] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
 
 
@@ -103,6 +106,7 @@ class Verified:
 class Transferred:
     """The outcome: at least one location; ``failures`` only with best effort. ``leftovers`` are of stores that failed.
 
+    ``kept``: of the stores where an interrupted transfer was gone on with, the bytes that were there already.
     ``adopted``: the stores that had the image already, under its name and unrecorded; nothing was written there.
     """
 
@@ -111,13 +115,19 @@ class Transferred:
     failures: Mapping[str, GlanceStreamError]
     leftovers: tuple[Leftover, ...] = ()
     adopted: tuple[str, ...] = ()
+    kept: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What is worth saying of a success, for whoever reads it."""
         decompressed = (f"decompressed from {self.verified.decompressed}",) if self.verified.decompressed else ()
         adopted = tuple(f"{store_id}: was there already, identical: adopted" for store_id in self.adopted)
-        return decompressed + adopted
+        size = self.verified.size
+        continued = tuple(
+            f"{store_id}: continued an interrupted transfer, {kept} of {size} bytes were there already"
+            for store_id, kept in self.kept.items()
+        )
+        return decompressed + adopted + continued
 
 
 @dataclass(frozen=True)

@@ -14,17 +14,20 @@ doubt.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from typing import TypeVar
 
 from glance_stream import threads
 from glance_stream.chunker import Lane, Ring
-from glance_stream.errors import Duplicate, GlanceStreamError, StoreError, StoreTimeout
+from glance_stream.errors import Duplicate, GlanceStreamError, NotFound, StoreError, StoreTimeout
 from glance_stream.model import Location
 from glance_stream.rollback import Rollback
 from glance_stream.stores.base import Store, Writer
 from glance_stream.transfer.adopting import AdoptingWriter
 from glance_stream.transfer.request import Limits, Verified
+
+LOG = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -43,6 +46,8 @@ class Target:
         self.location: Location | None = None
         self.adopting = False
         self._image_id = ""
+        self._left: str | None = None  # the trace of a dead writer that is still there
+        self._resumed = False
         self._rollback = rollback
         self._limits = limits
         self._writer: Writer | None = None
@@ -70,16 +75,48 @@ class Target:
         assert self._writer is not None, "the target has no writer"
         return self._writer
 
-    async def prepare(self, image_id: str, size_hint: int | None) -> None:
-        """Make the writer, so that its trace is known. The store is not touched."""
+    def take_over(self, trace: str) -> None:
+        """What the dead writer of this trace has left is ours now, to be gone on with or removed: by a rollback if nothing else."""
+        self._left = trace
+        self._rollback.push(self.store_id, trace, lambda: self.store.discard(trace))
+
+    async def prepare(self, image_id: str, size_hint: int | None, thin: bool) -> None:
+        """Make the writer, so that its trace is known. The store is not touched, unless there is something to go on with."""
         if self.store.traits.needs_size and size_hint is None:
             raise StoreError(self.store_id, "the store must know the image's size beforehand, and the source does not tell it")
         self._image_id = image_id
-        self._writer = self.store.writer(image_id)
+        if self._left is not None:
+            self._resumed = await self._resume(self._left, size_hint, thin)
+        if not self._resumed:
+            self._writer = self.store.writer(image_id)
+
+    async def _resume(self, trace: str, size_hint: int | None, thin: bool) -> bool:
+        """Whether the writer goes on with what is there. What can't be gone on with is removed."""
+        try:
+            self._writer = self.store.resume(self._image_id, trace)
+        except StoreError as error:
+            await self._begin_anew(error)
+            return False
+        try:
+            await self._open(self._writer, size_hint, thin)
+        except (NotFound, Duplicate) as error:
+            await self._begin_anew(error)
+            return False
+        return True
+
+    async def _begin_anew(self, reason: StoreError) -> None:
+        LOG.info("store %r: what an interrupted transfer has left can't be gone on with: %s", self.store_id, reason)
+        await self._rollback.undo(self.store_id)
+
+    @property
+    def kept(self) -> int | None:
+        """Bytes that a dead writer had left and that did not have to be written again; None where there was none to go on with."""
+        return self.writer.kept if self._resumed and self.live and not self.adopting else None
 
     async def open(self, size_hint: int | None, thin: bool) -> None:
         """Open the writer; what it makes is removed by a rollback from now on."""
-        await self._open(self.writer, size_hint, thin)
+        if not self._resumed:
+            await self._open(self.writer, size_hint, thin)
 
     async def compare(self, taken: Duplicate, size: int | None, forgiving: bool) -> None:
         """The writer could not be opened, since an object is there: from now on the stream is compared with that."""
@@ -97,7 +134,7 @@ class Target:
     async def _open(self, writer: Writer, size_hint: int | None, thin: bool) -> None:
         opening = asyncio.ensure_future(writer.open(size_hint, thin=thin and self.store.traits.thin))
         # Shielded: when the undo is given up because the opening hangs, what comes of it in the end is aborted even so.
-        self._rollback.push(self.store_id, writer.trace, lambda: asyncio.shield(_abort_opened(writer, opening)))
+        self._rollback.replace(self.store_id, writer.trace, lambda: asyncio.shield(_abort_opened(writer, opening)))
         await self._timed("open", opening)
         self._rollback.replace(self.store_id, writer.trace, writer.abort)
 

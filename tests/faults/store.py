@@ -49,6 +49,9 @@ class FaultyStore(Store):
     def writer(self, image_id: str) -> Writer:
         return FaultyWriter(self, self.inner.writer(image_id))
 
+    def resume(self, image_id: str, trace: str) -> Writer:
+        return FaultyWriter(self, self.inner.resume(image_id, trace))
+
     def open_reader(self, location: Location) -> Source:
         return self.inner.open_reader(location)
 
@@ -86,6 +89,10 @@ class FaultyWriter(Writer):
         self._writes = 0
         self._native = not any(step.startswith("write:") for step in store.script)
         self.trace = inner.trace
+
+    @property
+    def kept(self) -> int:
+        return self._inner.kept
 
     async def open(self, size_hint: int | None, *, thin: bool = False) -> None:
         await self._store.strike("open")
