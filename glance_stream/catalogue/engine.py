@@ -135,6 +135,8 @@ class Database:
             yield
         except sql.IntegrityError as error:
             raise Conflict(f"catalogue {self.name}: {error.orig}") from error
+        except sql.DataError as error:
+            raise InvalidRequest(f"catalogue {self.name}: a value can't be stored: {error.orig}") from error
         except sql.DBAPIError as error:
             raise refusals.refusal(self.name, error) from error
         except sql.SQLAlchemyError as error:

@@ -1,4 +1,4 @@
-"""A catalogue on a new file, and the words the tests share."""
+"""An empty catalogue on each database in turn, and the words the tests share."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from catalogue_words import CONTENT, at
+from real_servers import DatabaseServer
 
 from glance_stream import model
 from glance_stream.catalogue import Catalogue, Operation, Task
@@ -19,9 +20,15 @@ from glance_stream.model import Image
 ROOT = Path(model.__file__).parent.parent
 
 
-@pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path}/catalogue.db"
+# Of each server one database, which is emptied for each test.
+_databases: dict[str, str] = {}
+
+
+@pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/catalogue.db"
+    return empty_catalogue(request.getfixturevalue(request.param))
 
 
 @pytest.fixture
@@ -73,3 +80,15 @@ def python() -> Iterator[Callable[..., subprocess.Popen[str]]]:
     for process in started:
         process.kill()
         process.communicate()
+
+
+def empty_catalogue(server: DatabaseServer) -> str:
+    name = f"catalogue_{os.getpid()}"
+    if server.name not in _databases:
+        server.query(f"CREATE DATABASE {name}")
+        _databases[server.name] = f"{server.url}{name}"
+    else:
+        server.end_sessions(name)
+        for table in ("images", "leftovers", "transactions"):
+            server.query(f"DELETE FROM {table}", name)
+    return _databases[server.name]

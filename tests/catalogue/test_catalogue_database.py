@@ -1,10 +1,9 @@
-"""The database under the catalogue: what it is opened with, and how it says no."""
+"""A catalogue in a file: what SQLite is opened with, and how it says no. And URLs, of which nothing is opened."""
 
 from __future__ import annotations
 
 import sqlite3
 import sys
-import threading
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +11,6 @@ from typing import Any
 from unittest.mock import Mock
 
 import pytest
-from catalogue_words import CONTENT, at
 from sqlalchemy import make_url
 from sqlalchemy.dialects import mysql, postgresql
 from sqlalchemy.exc import DBAPIError
@@ -20,10 +18,15 @@ from sqlalchemy.schema import CreateTable
 
 from glance_stream.catalogue import Catalogue, Operation, Task, engine, sqlite
 from glance_stream.catalogue.tables import schema
-from glance_stream.errors import CatalogueError, ImageLocked, InvalidRequest
+from glance_stream.errors import CatalogueError, InvalidRequest
 from glance_stream.model import Image
 
 OPEN = "import sys; from glance_stream.catalogue import Catalogue; Catalogue(sys.argv[1]).close()"
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/catalogue.db"
 
 
 def add_image(catalogue: Catalogue) -> Image:
@@ -48,13 +51,6 @@ def test_settings(catalogue: Catalogue) -> None:
     assert found == {"journal_mode": "wal", "foreign_keys": 1, "synchronous": 2, "busy_timeout": 30_000}
 
 
-def test_records_outlive_the_process_that_made_them(url: str) -> None:
-    with Catalogue(url) as catalogue:
-        image = add_image(catalogue)
-    with Catalogue(url) as catalogue:
-        assert catalogue.list_images() == [image]
-
-
 def test_two_processes_open_a_new_catalogue_at_once(url: str, python: Callable[..., Any]) -> None:
     opening = [python(OPEN, url) for _ in range(4)]
     assert [process.wait(timeout=60) for process in opening] == [0] * 4
@@ -73,56 +69,6 @@ def test_a_refusal_to_change_the_mode_is_asked_again(tmp_path: Path, monkeypatch
     cursor.execute.side_effect = [busy]
     with pytest.raises(DBAPIError):
         sqlite.use_write_ahead_log(crowded)
-
-
-def test_a_reader_sees_one_state_and_is_not_held_up_by_a_writer(catalogue: Catalogue) -> None:
-    with catalogue._database.write() as writer, catalogue._database.read() as reader:
-        assert reader.exec_driver_sql("SELECT count(*) FROM images").scalar() == 0
-        writer.exec_driver_sql("INSERT INTO leftovers VALUES (1, 'i', 's', 't', 'r', '2026-01-01 00:00:00.000000')")
-        assert catalogue.leftovers() == []
-    assert len(catalogue.leftovers()) == 1
-
-
-def test_a_transaction_that_fails_leaves_nothing(catalogue: Catalogue) -> None:
-    def fail_half_way() -> None:
-        with catalogue._database.write() as connection:
-            connection.exec_driver_sql("INSERT INTO leftovers VALUES (1, 'i', 's', 't', 'r', '2026-01-01 00:00:00.000000')")
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        fail_half_way()
-    assert catalogue.leftovers() == []
-
-
-def test_threads_share_a_catalogue(catalogue: Catalogue, image: Image) -> None:
-    """Each thread takes the lock, adds to a counter, and lets go; no addition is lost."""
-    together = threading.Barrier(8)
-    problems: list[BaseException] = []
-
-    def count() -> None:
-        try:
-            together.wait()
-            for _ in range(3):
-                task = Task.here(image.image_id, Operation.COPY)
-                while True:
-                    try:
-                        catalogue.acquire(image.image_id, task)
-                    except ImageLocked:
-                        continue
-                    break
-                before = catalogue.get_image(image.image_id).properties.get("count", "0")
-                catalogue.update_properties(image.image_id, {"count": str(int(before) + 1)})
-                catalogue.release(task)
-        except BaseException as error:
-            problems.append(error)
-
-    threads = [threading.Thread(target=count) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert problems == []
-    assert catalogue.get_image(image.image_id).properties["count"] == "24"
 
 
 def test_a_read_only_catalogue_is_read_and_not_written(url: str, tmp_path: Path) -> None:
@@ -223,23 +169,6 @@ def test_errors_quote_no_values(catalogue: Catalogue, image: Image) -> None:
     assert "secret" not in f"{refused.value} {refused.value.__cause__}"
 
 
-def test_text_that_is_not_unicode_is_refused(catalogue: Catalogue, image: Image) -> None:
-    task = catalogue.acquire(image.image_id, Task.here(image.image_id, Operation.IMPORT)).task
-    catalogue.begin(task, ["a"], importing=True)
-    with pytest.raises(InvalidRequest, match="can't be stored"):
-        catalogue.opened(task, "a", "/srv/\udcff")
-    with pytest.raises(InvalidRequest, match="can't be stored"):
-        catalogue.verified(task, 1 << 64, *CONTENT[1:])
-    catalogue.record_failure(task, {"a": ("StoreError", "/srv/\udcff\0")})
-    assert catalogue.failures(image.image_id)[0].message == "/srv/\\udcff\\0"
-
-
-def test_closing_twice(url: str) -> None:
-    catalogue = Catalogue(url)
-    catalogue.close()
-    catalogue.close()
-
-
 @pytest.mark.parametrize("dialect", [postgresql.dialect(), mysql.dialect()], ids=["postgresql", "mysql"])
 def test_the_tables_can_be_said_to_other_databases(dialect: Any) -> None:
     said = {name: str(CreateTable(table).compile(dialect=dialect)) for name, table in schema.tables.items()}
@@ -247,11 +176,3 @@ def test_the_tables_can_be_said_to_other_databases(dialect: Any) -> None:
         assert "DATETIME(6)" in said["images"]  # else seconds, and `newest first` would not hold
         assert "utf8mb4_bin" in said["image_locations"]  # else stores `A` and `a` are one
         assert f"BLOB({1 << 30})" in said["fingerprints"]  # else 64 KiB
-
-
-def test_case_and_spaces_tell_stores_apart(catalogue: Catalogue, image: Image) -> None:
-    task = catalogue.acquire(image.image_id, Task.here(image.image_id, Operation.IMPORT)).task
-    catalogue.begin(task, ["a", "A", "a b"], importing=True)
-    catalogue.verified(task, *CONTENT)
-    catalogue.record_success(task, [at("a"), at("A"), at("a b")])
-    assert catalogue.get_image(image.image_id).stores == ("A", "a", "a b")
