@@ -5,16 +5,21 @@ from __future__ import annotations
 import errno
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 
+import pytest
 from faults.preload import Ended, ForkServer, Rule
-from system_home import RECOVER, Home, with_config
+from system_home import COPY, IMPORT, RECOVER, Home, with_config
 
-# All errors at all points, instead of one at each: `make faults`.
+Fresh = Callable[[tuple[str, ...]], Home]
+
+# All errors at all points of all commands, instead of one at some: `make faults`.
 ALL = os.environ.get("GLANCE_STREAM_FAULT_POINTS") == "all"
+COMMANDS = (IMPORT, COPY) if ALL else (IMPORT,)
+EACH_COMMAND = pytest.mark.parametrize("command", [IMPORT, COPY], ids=["import", "copy"])
+SOME_COMMANDS = pytest.mark.parametrize("command", COMMANDS, ids=["import", "copy"][: len(COMMANDS)])
 
 # What the system may answer, by open(2), write(2), fsync(2), close(2), link(2), nfs(5).
 ERRORS = {
@@ -32,8 +37,18 @@ ERRORS = {
 LATE = ("create", "write", "fsync", "link", "rename", "unlink")  # may take effect although the answer is an error: NFS
 
 
-def count(server: ForkServer, home: Home, command: tuple[str, ...], under: str, rules: tuple[Rule, ...] = ()) -> Counter[str]:
+_COUNTED: dict[tuple[object, ...], Counter[str]] = {}
+
+
+def count(server: ForkServer, fresh: Fresh, command: tuple[str, ...], under: str, *rules: Rule) -> Counter[str]:
     """How often each call is made on paths below ``under`` in a run without faults but for ``rules``."""
+    key = (command, under, rules)
+    if key not in _COUNTED:
+        _COUNTED[key] = _counted(server, fresh(command), command, under, rules)
+    return _COUNTED[key]
+
+
+def _counted(server: ForkServer, home: Home, command: tuple[str, ...], under: str, rules: tuple[Rule, ...]) -> Counter[str]:
     seen = home.directory / "seen"
     ended = server.run(with_config(command), home.directory, rules=rules, watch=f"{home.directory}/{under}", seen=seen)
     assert ended.code == 0, ended
@@ -87,10 +102,3 @@ def assert_told(ended: Ended, *words: str) -> None:
 def recover(server: ForkServer, home: Home, code: int = 0) -> None:
     ended = server.run(with_config(RECOVER), home.directory)
     assert ended.code == code, ended
-
-
-def log(path: Path | None, line: str) -> None:
-    """For the table in docs/reliability.md."""
-    if path is not None:
-        with path.open("a") as file:
-            print(line, file=file)

@@ -8,20 +8,16 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
 
 import pytest
-from fault_points import ALL, assert_told, at, below, count, recover, single, special
+from fault_points import EACH_COMMAND, SOME_COMMANDS, Fresh, assert_told, at, below, count, numbers, recover, single, special
 from faults.preload import ForkServer, Rule
-from system_home import COPY, IMPORT, Home, with_config
+from system_home import IMPORT, Home, with_config
 
-Fresh = Callable[[tuple[str, ...]], Home]
 STORE = "two*"  # the directory itself is synced too
 CALLS = ("create", "write", "ftruncate", "fsync", "link", "unlink", "open", "close")
 # Without hard links it is a rename.
 NO_LINKS = Rule("link", 1, errno.EPERM, STORE, "on")
-
-BOTH = pytest.mark.parametrize("command", [IMPORT, COPY], ids=["import", "copy"])
 
 
 def forgiven(rule: Rule) -> bool:
@@ -48,35 +44,35 @@ def run_point(server: ForkServer, home: Home, command: tuple[str, ...], *rules: 
     return ended.code
 
 
-@BOTH
+@EACH_COMMAND
 @pytest.mark.parametrize("call", CALLS)
 def test_each_call_fails_once(server: ForkServer, fresh: Fresh, command: tuple[str, ...], call: str) -> None:
-    made = count(server, fresh(command), command, STORE)[call]
+    made = count(server, fresh, command, STORE)[call]
     assert made
-    for number in range(1, made + 1):
+    for number in numbers(made, 2):
         for rule in single(call, number, STORE):
             with at(rule):
                 code = run_point(server, fresh(command), command, rule)
                 assert code in (0, 4), "one fault leaves nothing behind: what it keeps from being removed is tried again"
 
 
-@BOTH
+@SOME_COMMANDS
 @pytest.mark.parametrize("call", CALLS)
 def test_each_call_fails_for_good_or_after_it_took_effect(
     server: ForkServer, fresh: Fresh, command: tuple[str, ...], call: str
 ) -> None:
-    for number in range(1, count(server, fresh(command), command, STORE)[call] + 1):
+    for number in numbers(count(server, fresh, command, STORE)[call], 2):
         for rule in special(call, number, STORE):
             with at(rule):
                 run_point(server, fresh(command), command, rule)
 
 
-@BOTH
+@SOME_COMMANDS
 @pytest.mark.parametrize("call", sorted({*CALLS} - {"unlink"}))
 def test_the_undo_fails_too(server: ForkServer, fresh: Fresh, command: tuple[str, ...], call: str) -> None:
     """The first cause is still what is told; what is left is on record, and `recover` removes it once it can."""
-    made = count(server, fresh(command), command, STORE)[call]
-    for number in range(1, made + 1) if ALL else {1, made}:
+    made = count(server, fresh, command, STORE)[call]
+    for number in numbers(made, 1):
         # The commit itself removes the temporary name, before the directory is synced.
         after_that = call in ("open", "close") or (call == "fsync" and number == made)
         fault = Rule(call, number, errno.EDQUOT, STORE)
@@ -86,16 +82,16 @@ def test_the_undo_fails_too(server: ForkServer, fresh: Fresh, command: tuple[str
             assert code == 5 or (forgiven(fault) and code == 0)
 
 
-@BOTH
+@EACH_COMMAND
 def test_without_hard_links(server: ForkServer, fresh: Fresh, command: tuple[str, ...]) -> None:
-    made = count(server, fresh(command), command, STORE, (Rule("link", 1, errno.EPERM, "*", "on"),))
+    made = count(server, fresh, command, STORE, Rule("link", 1, errno.EPERM, "*", "on"))
     assert made["rename"] == 1
     for rule in (*single("rename", 1, STORE), *special("rename", 1, STORE)):
         with at(rule):
             assert run_point(server, fresh(command), command, rule, NO_LINKS) == 4
 
 
-@BOTH
+@EACH_COMMAND
 def test_a_short_write_is_gone_on_with(server: ForkServer, fresh: Fresh, command: tuple[str, ...]) -> None:
     home = fresh(command)
     rules = [below(home, Rule("write", number, 0, "two/*", "short")) for number in (1, 2, 5, 6)]
@@ -105,7 +101,7 @@ def test_a_short_write_is_gone_on_with(server: ForkServer, fresh: Fresh, command
 
 def test_writes_without_the_page_cache_are_caught(server: ForkServer, fresh: Fresh) -> None:
     """Or nothing above would say anything of them."""
-    made = count(server, fresh(IMPORT), IMPORT, "two/*")
+    made = count(server, fresh, IMPORT, "two/*")
     if not made["direct"]:
         pytest.skip("this file system has no direct I/O: run with --basetemp on ext4 or xfs")
     assert made["direct"] >= 3
