@@ -32,7 +32,7 @@ def find(connection: Connection, name: str) -> str | None:
             return migrations.BASELINE
         if found := sorted(tables & set(schema.tables)):
             raise InvalidRequest(
-                f"catalogue {name}: it has a table {found[0]!r} of another program; give the catalogue its own database"
+                f"catalogue {name}: it has a table {found[0]!r} of another program; give the catalogue a database of its own"
             )
         return ""
     version = str(connection.execute(select(recorded.c.version_num)).scalar() or "")
