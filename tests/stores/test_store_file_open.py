@@ -69,7 +69,7 @@ def test_abort_after_a_refused_creation(store: FileStore, monkeypatch: pytest.Mo
             patch.setattr(os, "open", lambda *args, **options: raise_os_error(code))
             with pytest.raises(StoreError):
                 await writer.open(3)
-        monkeypatch.setattr(file_writer, "remove_if_there", removed.append)
+        monkeypatch.setattr(file_writer, "remove_durably", removed.append)
         await writer.abort()
 
     run(scenario())

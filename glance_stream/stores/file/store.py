@@ -31,7 +31,7 @@ from glance_stream.stores.file.system import (
     mapped_for,
     nearest_directory,
     path_of_url,
-    remove_if_there,
+    remove_durably,
     require_regular,
     sync_directory,
     sync_file,
@@ -39,7 +39,7 @@ from glance_stream.stores.file.system import (
 from glance_stream.stores.file.writer import TEMPORARY_NAME, FileWriter, is_temporary_of
 
 # As aiofiles.os has others: a coroutine over a call that may block, here on our daemon threads.
-remove = aiofiles.os.wrap(remove_if_there)
+remove = aiofiles.os.wrap(remove_durably)
 fsync_directory = aiofiles.os.wrap(sync_directory)
 
 

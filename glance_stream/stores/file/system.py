@@ -142,6 +142,17 @@ def remove_if_there(path: Path) -> None:
             raise
 
 
+def remove_durably(*paths: Path) -> None:
+    """Of one directory. What no record names any more must not be back after a power cut, so also that it was gone is synced."""
+    for path in paths:
+        remove_if_there(path)
+    try:
+        sync_directory(paths[0].parent)
+    except OSError as error:
+        if error.errno not in NOT_THERE:
+            raise
+
+
 def rename_no_replace(old: Path, new: Path) -> None:
     """For file systems without hard links: the check and the rename are two steps, the image's lock keeps others of ours out."""
     if os.path.lexists(new):

@@ -27,6 +27,7 @@ from glance_stream.stores.file.system import (
     NOT_THERE,
     is_same_file,
     mapped,
+    remove_durably,
     remove_if_there,
     rename_no_replace,
     sync_directory,
@@ -228,12 +229,11 @@ class FileWriter(Writer):
 
     def _remove(self) -> None:
         with self._naming:
-            if self._created:
-                remove_if_there(self._temporary)
             # The commit failed after the link, or that took effect and failed: what may not survive a crash is not committed.
+            final = [self._final] if self._linking and (self._linked or self._is_ours()) else []
+            if self._created:
+                remove_durably(self._temporary, *final)
             if self._linking:
-                if self._linked or self._is_ours():
-                    remove_if_there(self._final)
                 self._linking = self._linked = self._published = False
 
     @contextmanager
