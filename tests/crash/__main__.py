@@ -12,6 +12,7 @@ from pathlib import Path
 
 import crash
 from crash.harness import Harness
+from crash.power import STORES, PowerHarness, compiler
 from crash.report import Report
 from crash.site import Servers, database_url, make_places
 
@@ -35,6 +36,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--stores", default="file,s3,swift", help="of file, s3, swift, rbd; file1,file2,file3 is quick")
     parser.add_argument("--signal", default="kill", help="kill, int, term, or several with commas between them")
     parser.add_argument("--twice", action="store_true", help="each signal is followed by a second one, as of an impatient user")
+    parser.add_argument("--power", action="store_true", help="cut the power instead; file stores and SQLite")
+    parser.add_argument("--ignore", choices=("file", "directory"), help="with --power: whose fsync the disk does not do")
     parser.add_argument("--operations", default="import,copy,delete", help="what is done to the images")
     parser.add_argument("--jobs", type=int, default=1, help="harnesses side by side, each with a site of its own")
     parser.add_argument("--json", type=Path, help="write the report to this file too")
@@ -42,6 +45,8 @@ def _arguments() -> argparse.Namespace:
 
 
 def _run(given: argparse.Namespace, seed: int, about: dict[str, object]) -> Report:
+    if given.power:
+        return _cut_power(given, seed, about)
     servers = Servers()
     with tempfile.TemporaryDirectory(prefix="crash-") as name:
         directory = Path(name)
@@ -65,6 +70,17 @@ def _run(given: argparse.Namespace, seed: int, about: dict[str, object]) -> Repo
             servers.close()
 
 
+def _cut_power(given: argparse.Namespace, seed: int, about: dict[str, object]) -> Report:
+    if compiler() is None:
+        raise SystemExit("a C compiler is needed for the log of what a process does to its files: install gcc, or another cc")
+    with tempfile.TemporaryDirectory(prefix="crash-") as name:
+        harness = PowerHarness(Path(name), seed, ignore=given.ignore, about=about | {"stores": ",".join(STORES), "signal": "power"})
+        try:
+            return harness.run(given.count)
+        finally:
+            harness.close()
+
+
 def _side_by_side(given: argparse.Namespace, seed: int, report: Report) -> Report:
     """The same command in processes of their own, each with a seed that follows from this one's."""
     with tempfile.TemporaryDirectory(prefix="crash-jobs-") as name:
@@ -74,7 +90,7 @@ def _side_by_side(given: argparse.Namespace, seed: int, report: Report) -> Repor
             words = {"seed": seed + number, "count": -(-given.count // given.jobs), "json": found}
             words |= {key: getattr(given, key) for key in ("database", "stores", "signal", "operations")}
             command = [sys.executable, "-m", "crash", *(f"--{key}={value}" for key, value in words.items())]
-            command += ["--twice"] if given.twice else []
+            command += ["--twice"] * given.twice + ["--power"] * given.power
             jobs.append((subprocess.Popen(command, stdout=subprocess.DEVNULL), found))
         for process, found in jobs:
             process.wait()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Collection, Sequence
+import sys
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ slot_size = "256 KiB"
 LATER = 2 * 3600.0  # seconds after which nothing comes any more of a request without an answer
 WHOLE_EVERY = 25  # points between two looks at every byte of every image
 MOST_DOUBTS = 3
+MOST_VIOLATIONS = 10
 
 DONE, PARTIAL, LEFTOVERS, LOCKED, INTERRUPTED = 0, 3, 5, 6, 130
 
@@ -43,7 +45,8 @@ class Harness:
         signals: Sequence[str] = ("kill",),
         twice: bool = False,
         operations: Sequence[str] = ("import", "copy", "delete"),
-        about: dict[str, Any] | None = None,
+        about: Mapping[str, Any] | None = None,
+        preload: Path | None = None,
     ) -> None:
         self._seed = seed
         self._rng = random.Random(seed)
@@ -52,7 +55,7 @@ class Harness:
         self._twice = twice
         self._config = directory / "site.toml"
         self._config.write_text(CONFIG.format(url=url, stores="\n".join(place.section() for place in places)))
-        self._launcher = Launcher(directory, self._config)
+        self._launcher = Launcher(directory, self._config, preload)
         self._harms = Harms(self._rng)
         samples = make_samples(directory, self._rng)
         self._workload = Workload([place.store_id for place in places], samples, self._rng, operations)
@@ -60,6 +63,8 @@ class Harness:
         self._records = Records({}, [], {})
         self._operation: Operation | None = None
         self._story: list[str] = []
+        self._is_broken = False
+        self._known: set[str] = set()
         self.report = Report({"seed": seed, **(about or {})})
 
     def close(self) -> None:
@@ -67,9 +72,13 @@ class Harness:
         self._view.close()
 
     def run(self, count: int) -> Report:
-        """Until so many points have hit."""
-        while self.report.total < count:
+        """Until so many points have hit, or too much is broken to learn more."""
+        told = 0
+        while self.report.total < count and len(self.report.violations) < MOST_VIOLATIONS:
             self._point()
+            if self.report.total >= told + 100:
+                told = self.report.total
+                print(f"seed {self._seed}: {told} points, {len(self.report.violations)} violations", file=sys.stderr, flush=True)
         return self.report
 
     def _point(self) -> None:
@@ -181,13 +190,18 @@ class Harness:
 
     def _broken(self, reasons: list[str]) -> None:
         assert self._operation is not None
+        self._is_broken = True
+        new = [reason for reason in reasons if reason not in self._known]  # what was once broken stays so, and is told once
+        self._known |= set(new)
+        if not new:
+            return
         self.report.violations.append(
             {
                 "seed": self._seed,
                 "point": self.report.total,
                 "operation": self._operation.kind,
                 "harm": self._story[0] if self._story else "",
-                "broken": [*reasons, *self._story],
+                "broken": [*new, *self._story],
             }
         )
 

@@ -3,11 +3,13 @@
 Reads a request a line on stdin and answers with a line on stdout. A request: ``arguments`` of glance-stream, ``out`` and ``err``
 (files), ``stdin`` (a file that is fed through a pipe, or null), ``shift`` (seconds that the victim's clock is ahead) and ``harm``:
 ``number`` (of a signal) at a step (``label``, ``nth``) or after ``delay`` seconds; ``again``: a second signal so many steps or
-seconds later. The answer: ``status`` as `os.waitstatus_to_exitcode` has it, and what its board says.
+seconds later. ``power``: where all that it does to files is logged. The answer: ``status`` as `os.waitstatus_to_exitcode` has it,
+and what its board says.
 """
 
 from __future__ import annotations
 
+import ctypes
 import faulthandler
 import gc
 import importlib
@@ -98,6 +100,8 @@ def _be_victim(request: dict[str, Any], reader: int | None, steps: Steps) -> NoR
         cli.group.main = _hearing(cli.group.main)
         faulthandler.enable()
         steps.shift = request.get("shift", 0.0)
+        if power := request.get("power"):
+            _log_files(power)
         steps.arm(request.get("harm") or {})
         cli.main(request["arguments"])
     except SystemExit as end:
@@ -111,6 +115,14 @@ def _be_victim(request: dict[str, Any], reader: int | None, steps: Steps) -> NoR
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
+
+
+def _log_files(power: dict[str, str]) -> None:
+    """From now on, in the log of ``shim.c``, which this process was started with."""
+    if "ignore" in power:
+        os.environ |= {"GLANCE_STREAM_POWER_IGNORE": power["ignore"], "GLANCE_STREAM_POWER_BELOW": power["below"]}
+    begin = ctypes.CDLL(None).power_log_begin
+    begin(power["log"].encode(), power["root"].encode())
 
 
 def _hearing(call: Callable[..., Any]) -> Callable[..., Any]:

@@ -69,9 +69,7 @@ def look(
 
 
 def active(**other: Any) -> ImageRecord:
-    return ImageRecord(
-        status="active", size=5, os_hash_algo="sha512", os_hash_value=HELLO.sha512, checksum=None, **other
-    )
+    return ImageRecord(status="active", size=5, os_hash_algo="sha512", os_hash_value=HELLO.sha512, checksum=None, **other)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -32,24 +33,33 @@ class Run:
 
 
 class Launcher:
-    """``directory``: for what victims print."""
+    """``directory``: for what victims print. ``preload``: a library that they have before libc."""
 
-    def __init__(self, directory: Path, config: Path) -> None:
+    def __init__(self, directory: Path, config: Path, preload: Path | None = None) -> None:
         self._out, self._err = directory / "out", directory / "err"
         self._config = config
         command = [sys.executable, "-m", "crash.launcher"]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=TESTS)
+        environment = {**os.environ, **({} if preload is None else {"LD_PRELOAD": str(preload)})}
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        self._process = subprocess.Popen(command, **pipes, text=True, cwd=TESTS, env=environment)  # type: ignore[call-overload]
         self._read()
 
-    def run(self, *arguments: str, harm: dict[str, Any] | None = None, stdin: Path | None = None, shift: float = 0.0) -> Run:
+    def run(
+        self,
+        *arguments: str,
+        harm: dict[str, Any] | None = None,
+        stdin: Path | None = None,
+        shift: float = 0.0,
+        power: dict[str, str] | None = None,
+    ) -> Run:
         given = ["--config", str(self._config), *arguments, "--json"]
-        request = {"arguments": given, "out": str(self._out), "err": str(self._err), "harm": harm, "shift": shift}
+        request = {"arguments": given, "out": str(self._out), "err": str(self._err), "harm": harm, "shift": shift, "power": power}
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(request | {"stdin": None if stdin is None else str(stdin)}) + "\n")
         self._process.stdin.flush()
         answer = self._read()
         out, err = self._out.read_text(errors="replace"), self._err.read_text(errors="replace")
-        return Run(tuple(arguments), result=_result(out), told=f"{out}{err}", **answer)
+        return Run(tuple(arguments), result=told_result(out), told=f"{out}{err}", **answer)
 
     def _read(self) -> Any:
         assert self._process.stdout is not None
@@ -62,7 +72,7 @@ class Launcher:
         self._process.communicate(timeout=30)
 
 
-def _result(out: str) -> dict[str, Any] | None:
+def told_result(out: str) -> dict[str, Any] | None:
     """The last whole line, if it is one: a victim may die while it prints."""
     lines = [line for line in out.split("\n")[:-1] if line]
     try:
