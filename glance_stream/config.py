@@ -35,6 +35,7 @@ UNDER = (  # what another configuration may say in the place of this one, beside
     "disk_formats",
     "container_formats",
     "import_filters",
+    "image_format",
 )
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -96,6 +97,14 @@ class ImportFilters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     disallowed_ports: tuple[int, ...] = ()
 
 
+class ImageFormatConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What images may hold: Glance's ``[image_format]``; see `glance_stream.inspection.Inspection`."""
+
+    require_image_format_match: bool = True
+    vmdk_allowed_types: tuple[str, ...] = ("streamOptimized", "monolithicSparse")
+    gpt_safety_checks_nonfatal: tuple[str, ...] = ()
+
+
 class StoreConfig(WrapperConfig, frozen=True, kw_only=True):
     """One store. ``options`` are for the store's type to check, and may hold secrets: they are never shown.
 
@@ -131,6 +140,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     disk_formats: tuple[str, ...] = DISK_FORMATS
     container_formats: tuple[str, ...] = CONTAINER_FORMATS
     import_filters: ImportFilters | None = None
+    image_format: ImageFormatConfig = ImageFormatConfig()
     source: Path | None = None
 
 

@@ -86,7 +86,7 @@ class DecodeError(GlanceStreamError):
 
 
 class FormatRejected(GlanceStreamError):
-    """The content is of a kind that must not be stored: compressed data inside compressed data."""
+    """The content must not be stored: unsafe, not what it is said to be, or compressed inside compressed data."""
 
 
 class EmptyImage(GlanceStreamError):

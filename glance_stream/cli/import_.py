@@ -32,7 +32,7 @@ EPILOG = epilog(
 @click.option("--expect-compressed", multiple=True, metavar="ALGO:HEX", help="The bytes of SOURCE, as it gives them, must.")
 @click.option("--md5", is_flag=True, help="Compute Glance's legacy checksum too.")
 @click.option("--hash", "hash_algo", metavar="ALGO", help="Of os_hash_value. Default: the configuration's, sha512.")
-@click.option("--disk-format", metavar="FORMAT", help="raw, qcow2, vmdk, iso, ... Of a new image: raw unless given.")
+@click.option("--disk-format", metavar="FORMAT", help="raw, qcow2, vmdk, iso, ... Of a new image: as the content shows.")
 @click.option("--container-format", metavar="FORMAT", help="bare, ova, compressed, ... Of a new image: bare unless given.")
 @click.option("--name", help="What to call the image.")
 @click.option("--id", "image_id", metavar="UUID", help="Of the image: a new id, or that of a queued image to be filled.")

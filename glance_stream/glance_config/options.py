@@ -148,7 +148,12 @@ FILTERS = (
 
 IMAGE_IMPORT = (Option("image_import_plugins", Kind.BRACKETED, []),)
 
-IMAGE_FORMAT = tuple(
-    Option(name, Kind.LIST, [*formats], deprecated=(("DEFAULT", name),))
-    for name, formats in (("disk_formats", DISK_FORMATS), ("container_formats", CONTAINER_FORMATS))
+IMAGE_FORMAT = (
+    *(
+        Option(name, Kind.LIST, [*formats], deprecated=(("DEFAULT", name),))
+        for name, formats in (("disk_formats", DISK_FORMATS), ("container_formats", CONTAINER_FORMATS))
+    ),
+    Option("require_image_format_match", Kind.SWITCH, True),
+    Option("vmdk_allowed_types", Kind.LIST, ["streamOptimized", "monolithicSparse"]),
+    Option("gpt_safety_checks_nonfatal", Kind.LIST, []),
 )

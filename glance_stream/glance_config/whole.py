@@ -6,7 +6,7 @@ import logging
 from typing import Any
 
 from glance_stream import config
-from glance_stream.config import ByteSize, Config, ImportFilters
+from glance_stream.config import ByteSize, Config, ImageFormatConfig, ImportFilters
 from glance_stream.glance_config.backends import read_stores
 from glance_stream.glance_config.options import FILTERS, IMAGE_FORMAT, IMAGE_IMPORT
 from glance_stream.glance_config.settings import DEFAULT, Settings
@@ -37,6 +37,11 @@ def read(settings: Settings) -> Config:
         disk_formats=_texts(settings, "disk_formats"),
         container_formats=_texts(settings, "container_formats"),
         import_filters=ImportFilters(**{option.name: _filter(settings, option.name) for option in FILTERS}),
+        image_format=ImageFormatConfig(
+            require_image_format_match=settings.get("image_format", "require_image_format_match"),
+            vmdk_allowed_types=_texts(settings, "vmdk_allowed_types"),
+            gpt_safety_checks_nonfatal=_texts(settings, "gpt_safety_checks_nonfatal"),
+        ),
     )
     config.check_values(found, stores, settings.name)
     return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from glance_stream import threads
 from glance_stream.catalogue import Operation, Task
@@ -21,16 +21,19 @@ from glance_stream.sources.base import Source
 from glance_stream.transfer import Expectation, Observer, Transferred, TransferRequest, transfer
 
 # Of an image created by its import; Glance has none, but here there is no earlier step that could have set them.
-DEFAULT_DISK_FORMAT = "raw"
 DEFAULT_CONTAINER_FORMAT = "bare"
+# As in Glance: what another format wraps is not looked into. Nor is it found out what it is.
+INSPECTED_CONTAINER_FORMAT = "bare"
+UNSEEN_DISK_FORMAT = "raw"
 
 
 @dataclass(frozen=True)
 class ImportRequest:
     """What to import and how. An image that is not in the catalogue is created; one that is must be queued.
 
-    name / disk_format / container_format / properties: of a record that is created (raw and bare unless said); for one that
-    exists they may be left out and must agree with it.
+    name / disk_format / container_format / properties: of a record that is created; for one that exists they may be left out and
+    must agree with it. container_format is bare unless said, disk_format what the content turns out to be. So it is for a record
+    without one, as an import leaves it that failed before it could tell.
 
     stores / all_stores / all_stores_must_succeed: as in Glance; neither of the first two means the default store.
     hash_algo and decompress: the site's by default. For the other fields see :class:`glance_stream.transfer.TransferRequest`.
@@ -66,6 +69,9 @@ async def import_image(site: Site, request: ImportRequest, observer: Observer | 
     try:
         async with site.locked(image.image_id, Operation.IMPORT) as task:
             done = await _import(site, task, image, chosen.stores, request, observer)
+        found = done.verified.disk_format
+        if not (image.disk_format or request.disk_format) and found != UNSEEN_DISK_FORMAT:
+            chosen = replace(chosen, notes=(*chosen.notes, f"disk_format: {found}, detected"))
     except InvalidRequest:
         if created:
             await threads.call(site.catalogue.delete_image, image.image_id)
@@ -118,12 +124,13 @@ async def _image(site: Site, request: ImportRequest) -> tuple[Image, bool]:
 
 async def _created(site: Site, request: ImportRequest, image_id: str) -> Image:
     _check_algorithm(request.hash_algo or site.hash_algo)
+    container_format = request.container_format or DEFAULT_CONTAINER_FORMAT
     return await threads.call(
         site.catalogue.create_image,
         image_id,
         name=request.name,
-        disk_format=request.disk_format or DEFAULT_DISK_FORMAT,
-        container_format=request.container_format or DEFAULT_CONTAINER_FORMAT,
+        disk_format=request.disk_format or (None if container_format == INSPECTED_CONTAINER_FORMAT else UNSEEN_DISK_FORMAT),
+        container_format=container_format,
         properties=request.properties,
     )
 
@@ -132,9 +139,10 @@ async def _existing(site: Site, image_id: str, request: ImportRequest) -> Image:
     image = await site.image(image_id)
     if image.status is Status.ACTIVE:
         raise InvalidRequest(f"image {image_id} is active already; 'copy' brings it to more stores")
-    for name, value in (("disk_format", image.disk_format), ("container_format", image.container_format)):
-        if not value:
-            raise InvalidRequest(f"image {image_id}: {name} must be set before an import")
+    if not image.container_format:
+        raise InvalidRequest(f"image {image_id}: container_format must be set before an import")
+    if not (image.disk_format or request.disk_format or image.container_format == INSPECTED_CONTAINER_FORMAT):
+        raise InvalidRequest(f"image {image_id}: disk_format must be set before an import")
     _check_algorithm(_hash_algo(site, image, request))
     _check_agrees(image, request)
     return image
@@ -143,6 +151,8 @@ async def _existing(site: Site, image_id: str, request: ImportRequest) -> Image:
 def _check_agrees(image: Image, request: ImportRequest) -> None:
     """What is said of an image that has a record already must be what the record says: it is not changed on the way."""
     said = {"name": request.name, "disk_format": request.disk_format, "container_format": request.container_format}
+    if not image.disk_format:
+        del said["disk_format"]  # it is recorded when the content has been seen to be so
     recorded = {name: getattr(image, name) for name in said} | dict(image.properties)
     for name, value in {**said, **request.properties}.items():
         if value is not None and value != recorded.get(name):
@@ -164,7 +174,8 @@ async def _import(
     site: Site, task: Task, image: Image, stores: Sequence[str], request: ImportRequest, observer: Observer | None
 ) -> Transferred:
     best_effort = not request.all_stores_must_succeed
-    recorder = CatalogueRecorder(site.catalogue, task, best_effort=best_effort)
+    disk_format = image.disk_format or request.disk_format
+    recorder = CatalogueRecorder(site.catalogue, task, best_effort=best_effort, disk_format=not image.disk_format)
     async with recorder.operation(stores, importing=True):
         return await transfer(
             TransferRequest(
@@ -179,6 +190,7 @@ async def _import(
                 expected_compressed=request.expected_compressed,
                 best_effort=best_effort,
                 thin=request.thin,
+                inspection=site.inspection(disk_format) if image.container_format == INSPECTED_CONTAINER_FORMAT else None,
                 limits=site.limits,
             ),
             recorder,

@@ -27,10 +27,12 @@ class CatalogueRecorder(Recorder):
     store has it and is active from the first one on (AC3).
     """
 
-    def __init__(self, catalogue: Catalogue, task: Task, *, best_effort: bool) -> None:
+    def __init__(self, catalogue: Catalogue, task: Task, *, best_effort: bool, disk_format: bool = False) -> None:
+        """``disk_format``: the image has none on record and is given the one that its content was found to be."""
         self._catalogue = catalogue
         self._task = task
         self._best_effort = best_effort
+        self._records_format = disk_format
         self._undone = True
         self._traces: dict[str, str] = {}
         self._adopting: set[str] = set()
@@ -82,6 +84,8 @@ class CatalogueRecorder(Recorder):
             verified.os_hash_algo,
             verified.os_hash_value,
             verified.fingerprints,
+            virtual_size=verified.virtual_size,
+            disk_format=verified.disk_format if self._records_format else None,
         )
 
     async def committed(self, location: Location) -> None:

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field, replace
 
 from glance_stream import threads
 from glance_stream.catalogue import Catalogue, Operation, Task
-from glance_stream.config import Config, ImportFilters, mask_password
+from glance_stream.config import Config, ImageFormatConfig, ImportFilters, mask_password
 from glance_stream.decode.base import DecodeLimits
 from glance_stream.errors import CatalogueError, GlanceStreamError, InvalidRequest
+from glance_stream.inspection import Inspection
 from glance_stream.model import CONTAINER_FORMATS, DEFAULT_HASH_ALGO, DISK_FORMATS, Image, Location
 from glance_stream.stores import Stores
 from glance_stream.stores.base import Store
@@ -37,6 +38,7 @@ class Site:
     disk_formats: Sequence[str] = DISK_FORMATS
     container_formats: Sequence[str] = CONTAINER_FORMATS
     import_filters: ImportFilters | None = None
+    image_format: ImageFormatConfig = field(default_factory=ImageFormatConfig)
     weights: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
@@ -55,7 +57,19 @@ class Site:
             disk_formats=config.disk_formats,
             container_formats=config.container_formats,
             import_filters=config.import_filters,
+            image_format=config.image_format,
             weights={store_id: store.weight for store_id, store in config.stores.items() if store.weight},
+        )
+
+    def inspection(self, disk_format: str | None) -> Inspection:
+        """What the site demands of the content of an image that is said to be of this format."""
+        rules = self.image_format
+        return Inspection(
+            disk_format,
+            require_match=rules.require_image_format_match,
+            vmdk_allowed_types=rules.vmdk_allowed_types,
+            gpt_nonfatal=rules.gpt_safety_checks_nonfatal,
+            disk_formats=self.disk_formats,
         )
 
     def store(self, store_id: str) -> Store:

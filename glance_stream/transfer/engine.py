@@ -30,6 +30,7 @@ from glance_stream.model import Fingerprints
 from glance_stream.rollback import Rollback
 from glance_stream.sources.base import SourceInfo
 from glance_stream.transfer.faster import adopt_faster
+from glance_stream.transfer.inspecting import InspectionLane
 from glance_stream.transfer.intake import Intake, open_source
 from glance_stream.transfer.pouring import Pouring
 from glance_stream.transfer.request import Expectation, Observer, Progress, Recorder, Transferred, TransferRequest, Verified
@@ -61,6 +62,7 @@ class _Transfer:
         self._targets = Targets(targets, request.best_effort)
         self._ring = Ring(self._limits.slots, self._limits.slot_size)
         self._digests: dict[str, DigestLane] = {}
+        self._inspection: InspectionLane | None = None
         self._info = SourceInfo()
         self._format: str | None = None
         self._intake: Intake | None = None
@@ -93,6 +95,8 @@ class _Transfer:
         if self._format is not None:
             self._intake.decode(self._format, limits, {expected.algorithm for expected in request.expected_compressed})
         self._add_digests()
+        if request.inspection is not None:
+            self._inspection = InspectionLane(self._ring, request.inspection)
         size_hint = None if self._format else self._info.size
         if size_hint is not None and size_hint > limits.max_size:
             raise LimitExceeded(f"the image has {size_hint} bytes, the limit is {limits.max_size}")
@@ -145,7 +149,8 @@ class _Transfer:
     async def _pour(self) -> None:
         self._phase = "transferring"
         assert self._intake is not None
-        self._pouring = Pouring(self._intake, self._ring, self._digests.values(), self._targets, self._limits)
+        readers = [lane.run for lane in self._digests.values()] + ([self._inspection.run] if self._inspection else [])
+        self._pouring = Pouring(self._intake, self._ring, readers, self._targets, self._limits)
         await self._pouring.run(self._tell)
 
     def _verify(self) -> Verified:
@@ -158,6 +163,7 @@ class _Transfer:
         _compare(request.expected, digests, "image")
         assert self._intake is not None
         _compare(request.expected_compressed, self._intake.compressed_digests() if self._format else digests, "source")
+        found = self._inspection.finding() if self._inspection else None
         algorithm = request.hash_algo.lower()
         return Verified(
             size=size,
@@ -167,6 +173,8 @@ class _Transfer:
             digests=digests,
             fingerprints=Fingerprints(self._limits.slot_size, self._ring.fingerprints()),
             decompressed=self._format,
+            virtual_size=found.virtual_size if found else None,
+            disk_format=found.disk_format if found else None,
         )
 
     # -- settling ---------------------------------------------------------------------------------------------------------

@@ -35,7 +35,8 @@ async def examine(
     digests = {name: DigestLane(ring, name) for name in dict.fromkeys(algorithms)}
     info, _ = await open_source(source, 0, limits.store_timeout)
     intake = Intake(source, info, b"", ring)
-    pouring = Pouring(intake, ring, digests.values(), Targets([], best_effort=False), limits)
+    readers = [lane.run for lane in digests.values()]
+    pouring = Pouring(intake, ring, readers, Targets([], best_effort=False), limits)
 
     def tell() -> None:
         if observer is not None:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable
 
 from glance_stream import threads
-from glance_stream.chunker import DigestLane, LaneStopped, Ring
+from glance_stream.chunker import LaneStopped, Ring
 from glance_stream.errors import GlanceStreamError, LimitExceeded, SourceError
 from glance_stream.transfer.intake import Intake
 from glance_stream.transfer.request import Limits
@@ -21,12 +21,12 @@ STOP_SECONDS = 1.0
 
 
 class Pouring:
-    """One stream on its way through the ring into the digests and the stores."""
+    """One stream on its way through the ring into the stores. ``readers``: what else runs over the ring, blocking."""
 
-    def __init__(self, intake: Intake, ring: Ring, digests: Iterable[DigestLane], targets: Targets, limits: Limits) -> None:
+    def __init__(self, intake: Intake, ring: Ring, readers: Iterable[Callable[[], None]], targets: Targets, limits: Limits) -> None:
         self._intake = intake
         self._ring = ring
-        self._digests = list(digests)
+        self._readers = list(readers)
         self._targets = targets
         self._limits = limits
         self._stores: dict[asyncio.Future[None], Target] = {}
@@ -39,7 +39,7 @@ class Pouring:
                 target.attach(self._ring)
             except Exception as error:
                 await self._targets.drop(target, error)
-        jobs = self._intake.jobs + [lane.run for lane in self._digests]
+        jobs = self._intake.jobs + self._readers
         self._others = {asyncio.ensure_future(threads.call(job)) for job in jobs}
         self._stores = {asyncio.ensure_future(target.drain()): target for target in self._targets.live}
         patience = _Patience(self._limits.source_timeout)

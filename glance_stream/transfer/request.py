@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from glance_stream.chunker import DEFAULT_SLOT_SIZE, DEFAULT_SLOTS, require_digest
 from glance_stream.decode.base import DecodeLimits
 from glance_stream.errors import GlanceStreamError, InvalidRequest, Leftover
+from glance_stream.inspection import Inspection
 from glance_stream.model import DEFAULT_HASH_ALGO, Fingerprints, Location
 from glance_stream.sources.base import Source
 from glance_stream.stores.base import Store
@@ -72,6 +73,7 @@ class TransferRequest:
     long as one is left (Glance's ``all_stores_must_succeed=False``). thin: leave holes for zeros where the store can.
     resume: store id -> trace of a writer of this image whose process has ended for good, to be gone on with where that can be done.
     It is recorded already by whoever asks; what it left is the transfer's now, and removed if that fails.
+    inspection: what the content has to be; None: it is not looked into, as with a copy of what was.
     """
 
     image_id: str
@@ -85,13 +87,17 @@ class TransferRequest:
     expected_size: int | None = None
     best_effort: bool = False
     thin: bool = False
+    inspection: Inspection | None = None
     resume: Mapping[str, str] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
 
 
 @dataclass(frozen=True)
 class Verified:
-    """The stream, whole and checked. ``checksum`` is the md5, or None when it was not asked for or is refused here (FIPS)."""
+    """The stream, whole and checked. ``checksum`` is the md5, or None when it was not asked for or is refused here (FIPS).
+
+    virtual_size / disk_format: of an inspected stream, see :class:`glance_stream.inspection.Finding`.
+    """
 
     size: int
     os_hash_algo: str
@@ -100,6 +106,8 @@ class Verified:
     digests: Mapping[str, str]
     fingerprints: Fingerprints
     decompressed: str | None
+    virtual_size: int | None = None
+    disk_format: str | None = None
 
 
 @dataclass(frozen=True)

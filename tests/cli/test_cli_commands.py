@@ -37,7 +37,7 @@ def test_the_built_in_configuration_needs_nothing(program: Program, image: Path)
 
 def test_import_to_all_stores_with_everything_asked_for(program: Program, image: Path) -> None:
     data, image_id = image.read_bytes(), str(uuid.uuid4())
-    given = ["--id", image_id, "--name", "jammy", "--md5", "--hash", "sha256", "--disk-format", "qcow2", "--thin"]
+    given = ["--id", image_id, "--name", "jammy", "--md5", "--hash", "sha256", "--disk-format", "ploop", "--thin"]
     expected = [
         "--expect",
         f"sha256:{hashlib.sha256(data).hexdigest()}",
@@ -75,7 +75,7 @@ def test_import_to_all_stores_with_everything_asked_for(program: Program, image:
     }
     assert all((program.home / store / image_id).read_bytes() == data for store in STORES)
     shown = program.json("show", image_id)
-    assert shown["disk_format"] == "qcow2"
+    assert shown["disk_format"] == "ploop"
     assert shown["properties"]["os_distro"] == "ubuntu"
 
 

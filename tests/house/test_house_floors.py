@@ -24,6 +24,7 @@ FLOORS = {
     "glance_stream.sources": 1,
     "glance_stream.decode": 1,
     "glance_stream.glance_config": 1,
+    "glance_stream.inspection": 1,
     "glance_stream.chunker": 1,
     "glance_stream.retry": 0,
     "glance_stream.threads": 0,
@@ -58,6 +59,7 @@ SDKS: dict[str, str | tuple[str, ...]] = {
     "rados": "glance_stream.stores",
     "rbd": "glance_stream.stores",
     "glance_store": "glance_stream.stores",
+    "oslo_utils": "glance_stream.inspection",
     "oslo_config": ("glance_stream.glance_config", "glance_stream.stores"),  # a driver of glance_store is given its options so
 }
 

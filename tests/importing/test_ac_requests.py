@@ -122,9 +122,9 @@ def test_an_unknown_algorithm_of_the_site_or_of_the_record_is_refused_before_any
     refuse_import(house)
 
 
-@pytest.mark.parametrize("missing", ["disk_format", "container_format"])
-def test_an_image_without_a_format_is_refused(house: House, missing: str) -> None:
-    refuse_import(house, image_id=house.queued(**{missing: None}).image_id)
+@pytest.mark.parametrize("missing", [{"container_format": None}, {"disk_format": None, "container_format": "ova"}], ids=str)
+def test_an_image_without_a_format_is_refused(house: House, missing: dict[str, Any]) -> None:
+    refuse_import(house, image_id=house.queued(**missing).image_id)
 
 
 def test_an_active_image_is_not_imported_again(house: House) -> None:
