@@ -36,9 +36,18 @@ def _create_file(path: Path, name: str) -> None:
     try:
         for directory in reversed([parent for parent in path.parents if not parent.exists()]):
             directory.mkdir(mode=0o700, exist_ok=True)
+            _sync(directory.parent)  # or a power cut takes the directory away with all the records; in it SQLite syncs by itself
         os.close(os.open(path, os.O_CREAT | os.O_RDONLY | os.O_CLOEXEC, 0o600))  # SQLite gives its -wal file the same mode
     except OSError as error:
         raise InvalidRequest(f"catalogue {name}: {error.filename}: {error.strerror}; name a file that can be written") from error
+
+
+def _sync(directory: Path) -> None:
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def _on_connect(connection: Any, _record: object) -> None:
