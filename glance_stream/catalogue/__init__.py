@@ -53,6 +53,7 @@ __all__ = [
     "Task",
     "holder_is_dead",
     "may_be_taken_over",
+    "why_locked",
 ]
 
 P = ParamSpec("P")
@@ -184,6 +185,9 @@ class Catalogue:
         """Every locked image with its holder and journal, oldest first. `may_be_taken_over` tells which were left behind."""
         return self._database.look(journal.interrupted)
 
+    def interruption(self, image_id: str) -> Interrupted | None:
+        """The same for one image; None when it is free."""
+        return self._database.look(journal.interruption, image_id)
 
     # An operation, from begin to its outcome. All raise LockLost.
 

@@ -207,11 +207,17 @@ def close(connection: Connection, task: Task) -> None:
 
 
 def interrupted(connection: Connection) -> list[Interrupted]:
-    held = locks.holders(connection)
-    return [
-        Interrupted(images.get(connection, task.image_id), task, find(connection, task), find_deletion(connection, task))
-        for task in held
-    ]
+    return [_interrupted(connection, task) for task in locks.holders(connection)]
+
+
+def interruption(connection: Connection, image_id: str) -> Interrupted | None:
+    task = locks.holder(connection, image_id)
+    return None if task is None else _interrupted(connection, task)
+
+
+def _interrupted(connection: Connection, task: Task) -> Interrupted:
+    image = images.get(connection, task.image_id)
+    return Interrupted(image, task, find(connection, task), find_deletion(connection, task))
 
 
 def _check_request(stores: Sequence[str]) -> None:

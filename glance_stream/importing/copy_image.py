@@ -20,7 +20,7 @@ from glance_stream.errors import (
     StoreError,
 )
 from glance_stream.importing.choosing import choose_stores
-from glance_stream.importing.heartbeat import Heartbeat
+from glance_stream.importing.locking import locked
 from glance_stream.importing.outcome import Outcome
 from glance_stream.importing.recording import CatalogueRecorder
 from glance_stream.importing.site import Site
@@ -60,14 +60,16 @@ async def copy_image(
     if not _targets(image, chosen.stores, all_stores):
         return Outcome(image, notes=(*chosen.notes, NOTHING_TO_DO))
     _sources(site, image, source_store)  # refused before the lock is taken
-    async with site.locked(image_id, Operation.COPY) as task:
+    async with locked(site, image_id, Operation.COPY) as lease:
         image = await site.image(image_id)  # as it is now that nobody else may change it
         targets = _targets(image, chosen.stores, all_stores)
         if not targets:
-            return Outcome(image, notes=(*chosen.notes, NOTHING_TO_DO))
+            return Outcome(image, notes=(*lease.notes, *chosen.notes, NOTHING_TO_DO))
         sources = _sources(site, image, source_store)
-        done, notes = await _copy(site, task, image, targets, sources, not all_stores_must_succeed, observer)
-    return Outcome(await site.image(image_id), done.failures, done.leftovers, chosen.notes + notes)
+        done, notes = await _copy(
+            site, lease.task, image, targets, sources, not all_stores_must_succeed, lease.observer(observer)
+        )
+    return Outcome(await site.image(image_id), done.failures, done.leftovers, lease.notes + chosen.notes + notes)
 
 
 def _targets(image: Image, chosen: Sequence[str], all_stores: bool) -> list[str]:
@@ -102,9 +104,8 @@ async def _copy(
     observer: Observer | None,
 ) -> tuple[Transferred, tuple[str, ...]]:
     recorder = CatalogueRecorder(site.catalogue, task, best_effort=best_effort)
-    heartbeat = Heartbeat(site.catalogue, task, observer)
     async with recorder.operation(targets, importing=False):
-        return await _from_first_good(site, image, targets, sources, best_effort, recorder, heartbeat)
+        return await _from_first_good(site, image, targets, sources, best_effort, recorder, observer)
 
 
 async def _from_first_good(

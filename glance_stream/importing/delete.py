@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from glance_stream import threads
-from glance_stream.catalogue import Deletion, Operation, Task
+from glance_stream.catalogue import Operation, Task
 from glance_stream.errors import (
     EXIT_FAILED,
     CatalogueError,
@@ -25,6 +24,8 @@ from glance_stream.errors import (
     StoreUnavailable,
 )
 from glance_stream.importing.asking import ask, ask_stat
+from glance_stream.importing.lease import Lease
+from glance_stream.importing.locking import locked
 from glance_stream.importing.outcome import Outcome
 from glance_stream.importing.site import Site
 from glance_stream.model import Image, Location, Status
@@ -46,13 +47,13 @@ async def delete_from_store(site: Site, image_id: str, store_id: str, *, forget:
     """
     site.store(store_id)
     _location_in(await site.image(image_id), store_id)
-    async with site.locked(image_id, Operation.DELETE) as task:
+    async with locked(site, image_id, Operation.DELETE) as lease:
         image = await site.image(image_id)
         location = _location_in(image, store_id)
         await _require_other_copy(site, image, location)
         # Cancelled meanwhile or not: with the one copy the deletion is done.
-        notes, _ = await _Deletion(site, task, forget, whole_image=False).remove(location)
-    return Outcome(await site.image(image_id), notes=notes)
+        notes, _ = await _Deletion(site, lease, forget, whole_image=False).remove(location)
+    return Outcome(await site.image(image_id), notes=lease.notes + notes)
 
 
 async def delete_image(site: Site, image_id: str, *, forget: bool = False) -> Outcome:
@@ -62,12 +63,12 @@ async def delete_image(site: Site, image_id: str, *, forget: bool = False) -> Ou
     are refused before anything is deleted: InvalidRequest, StoreReadOnly. When a store fails, the image stays with the locations
     that could not be deleted; the error is raised, and tells which those are.
     """
-    async with site.locked(image_id, Operation.DELETE) as task:
+    async with locked(site, image_id, Operation.DELETE) as lease:
         image = await site.image(image_id)
         for location in image.locations:
             _require_deletable(site, location, forget)
-        notes = await _delete_everywhere(_Deletion(site, task, forget, whole_image=True), image)
-    return Outcome(image, notes=notes)
+        notes = await _delete_everywhere(_Deletion(site, lease, forget, whole_image=True), image)
+    return Outcome(image, notes=lease.notes + notes)
 
 
 async def _delete_everywhere(deletion: _Deletion, image: Image) -> tuple[str, ...]:
@@ -157,9 +158,13 @@ class _Deletion:
     """One deletion under its lock. ``whole_image``: the record goes with the last location."""
 
     site: Site
-    task: Task
+    lease: Lease
     forget: bool
     whole_image: bool
+
+    @property
+    def task(self) -> Task:
+        return self.lease.task
 
     async def remove(self, location: Location, *, last: bool = False) -> tuple[tuple[str, ...], bool]:
         """Notes, and whether this task was cancelled meanwhile. On an error the location is still recorded."""
@@ -184,6 +189,7 @@ class _Deletion:
     async def _remove_data(self, location: Location) -> tuple[str, ...]:
         if not _is_known(self.site, location):
             return (f"{location.store_id or location.url}: {UNKNOWN}",)
+        self.lease.enter(f"deleting from {location.store_id}")
         await threads.call(self.site.catalogue.deleting, self.task, location, whole_image=self.whole_image)
         try:
             deletion = self.site.store(location.store_id).delete(location)
@@ -203,34 +209,6 @@ class _Deletion:
             return f"{location.store_id}: deleted, although it failed: {error.args[0]}"
         await threads.call(self.site.catalogue.kept, self.task, location)
         raise StoreReadOnly(location.store_id, f"{error.args[0]}, {ADVICE}") if read_only else error
-
-
-# -- the deletion of a dead process -------------------------------------------------------------------------------------------
-
-
-async def find_gone(site: Site, deletion: Deletion) -> list[Location]:
-    """Which of the locations that were about to be deleted are. Raises GlanceStreamError when a store does not tell."""
-    gone = []
-    for location in deletion.locations:
-        try:
-            await ask_stat(site, location)
-        except NotFound:
-            gone.append(location)
-    return gone
-
-
-async def finish_deletion(site: Site, task: Task, image: Image, deletion: Deletion, gone: Sequence[Location]) -> None:
-    """Record what was deleted, and of what was meant nothing more: data that is still there stays.
-
-    A location that the deletion had not come to is not looked at: that its data can't be found need not be our doing.
-    """
-    left = [location for location in image.locations if location not in gone]
-    if deletion.whole_image and not left:
-        await threads.call(site.catalogue.delete_image, image.image_id, task)
-        return
-    for location in deletion.locations:
-        dropped = left and location in gone and location in image.locations
-        await threads.call(site.catalogue.remove_location if dropped else site.catalogue.kept, task, location)
 
 
 # -- asking stores ------------------------------------------------------------------------------------------------------------

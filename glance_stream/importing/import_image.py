@@ -12,7 +12,7 @@ from glance_stream.chunker import DigestRefused, require_digest
 from glance_stream.decode import choose
 from glance_stream.errors import ImageNotFound, InvalidRequest
 from glance_stream.importing.choosing import choose_stores
-from glance_stream.importing.heartbeat import Heartbeat
+from glance_stream.importing.locking import locked
 from glance_stream.importing.outcome import Outcome
 from glance_stream.importing.recording import CatalogueRecorder
 from glance_stream.importing.site import Site
@@ -67,8 +67,10 @@ async def import_image(site: Site, request: ImportRequest, observer: Observer | 
     chosen = await choose_stores(site, request.stores, request.all_stores)
     image, created = await _image(site, request)
     try:
-        async with site.locked(image.image_id, Operation.IMPORT) as task:
-            done = await _import(site, task, image, chosen.stores, request, observer)
+        async with locked(site, image.image_id, Operation.IMPORT) as lease:
+            if lease.notes:  # what was there before has been ended, well or not
+                image = await _existing(site, image.image_id, request)
+            done = await _import(site, lease.task, image, chosen.stores, request, lease.observer(observer))
         found = done.verified.disk_format
         if not (image.disk_format or request.disk_format) and found != UNSEEN_DISK_FORMAT:
             chosen = replace(chosen, notes=(*chosen.notes, f"disk_format: {found}, detected"))
@@ -76,7 +78,7 @@ async def import_image(site: Site, request: ImportRequest, observer: Observer | 
         if created:
             await threads.call(site.catalogue.delete_image, image.image_id)
         raise
-    return Outcome(await site.image(image.image_id), done.failures, done.leftovers, chosen.notes + done.notes)
+    return Outcome(await site.image(image.image_id), done.failures, done.leftovers, lease.notes + chosen.notes + done.notes)
 
 
 def check(request: ImportRequest) -> None:
@@ -194,5 +196,5 @@ async def _import(
                 limits=site.limits,
             ),
             recorder,
-            Heartbeat(site.catalogue, task, observer),
+            observer,
         )

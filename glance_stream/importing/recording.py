@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 from glance_stream import threads
 from glance_stream.catalogue import Catalogue, Task
-from glance_stream.errors import CatalogueError, GlanceStreamError, Leftover, RecordInDoubt
+from glance_stream.errors import CatalogueError, GlanceStreamError, Leftover, LockLost, RecordInDoubt
 from glance_stream.model import Location, Status
 from glance_stream.transfer import Recorder, Transferred, Verified
 
@@ -146,6 +146,8 @@ class CatalogueRecorder(Recorder):
                 self._catalogue.record_leftovers(self._task.image_id, self._leftovers)
             else:
                 self._catalogue.record_failure(self._task, self._failures, self._leftovers)
+        except LockLost:  # who has it has recorded the outcome; that something is left needs no lock
+            self._catalogue.record_leftovers(self._task.image_id, self._leftovers)
         except GlanceStreamError as error:
             LOG.error("the failure can't be recorded; 'recover' will find it: %s", error)
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from glance_stream import threads
-from glance_stream.catalogue import Catalogue, Operation, Task
+from glance_stream.catalogue import Catalogue
 from glance_stream.config import Config, ImageFormatConfig, ImportFilters, mask_password
 from glance_stream.decode.base import DecodeLimits
-from glance_stream.errors import CatalogueError, GlanceStreamError, InvalidRequest
+from glance_stream.errors import CatalogueError, InvalidRequest
 from glance_stream.inspection import Inspection
 from glance_stream.model import CONTAINER_FORMATS, DEFAULT_HASH_ALGO, DISK_FORMATS, Image, Location
 from glance_stream.stores import Stores
@@ -111,22 +109,6 @@ class Site:
 
     def _is_known(self, location: Location) -> bool:
         return bool(location.store_id) and location.store_id in self.stores
-
-    @asynccontextmanager
-    async def locked(self, image_id: str, operation: Operation) -> AsyncIterator[Task]:
-        """Hold the image. Raises ImageLocked, ImageNotFound. An operation without a recorded outcome keeps it, for `recover`."""
-        acquiring = asyncio.ensure_future(threads.call(self.catalogue.acquire, image_id, Task.here(image_id, operation)))
-        cancelled = await threads.to_its_end(acquiring)
-        task = acquiring.result().task
-        try:
-            if cancelled:
-                raise asyncio.CancelledError
-            yield task
-        finally:
-            try:
-                await threads.to_its_end(threads.call(self.catalogue.release, task))
-            except GlanceStreamError as error:
-                LOG.error("%s", error)
 
     async def close(self) -> None:
         """Close stores and catalogue."""

@@ -1,0 +1,38 @@
+"""Taking an image for an operation: from nobody, or from one that is dead or was silent for too long, which is ended first."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+
+from glance_stream import threads
+from glance_stream.catalogue import Operation, Task, may_be_taken_over
+from glance_stream.errors import ImageLocked
+from glance_stream.importing.interrupted import roll_back
+from glance_stream.importing.lease import Lease, hold
+from glance_stream.importing.site import Site
+
+LOG = logging.getLogger(__name__)
+
+
+@asynccontextmanager
+async def locked(site: Site, image_id: str, operation: Operation) -> AsyncIterator[Lease]:
+    """Hold the image until the block ends. Raises ImageLocked, ImageNotFound; LockLost when another has taken it meanwhile.
+
+    What a dead or silent holder had begun is rolled back or finished before, as `recover` does; ``lease.notes`` tell.
+    """
+    take = partial(site.catalogue.acquire, image_id, Task.here(image_id, operation))
+    async with AsyncExitStack() as stack:
+        try:
+            lease = await stack.enter_async_context(hold(site.catalogue, take))
+        except ImageLocked:
+            interrupted = await threads.call(site.catalogue.interruption, image_id)
+            if interrupted is None or not may_be_taken_over(interrupted.task):
+                raise
+            note = (await roll_back(site, interrupted)).note
+            LOG.info("image %s: %s", image_id, note)
+            lease = await stack.enter_async_context(hold(site.catalogue, take))
+            lease.notes = (note,)
+        yield lease
