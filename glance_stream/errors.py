@@ -152,6 +152,10 @@ class NotFound(StoreError):
     """The store has no such object."""
 
 
+class ObjectDamaged(StoreError):
+    """The store has the object and has lost bytes of it, for good as far as the store tells."""
+
+
 class StoreFull(StoreError):
     """No space or quota left in the store."""
 

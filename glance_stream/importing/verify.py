@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from glance_stream import threads
 from glance_stream.chunker import DEFAULT_SLOT_SIZE, DigestRefused
-from glance_stream.errors import GlanceStreamError, InvalidRequest, NotFound
+from glance_stream.errors import GlanceStreamError, InvalidRequest, NotFound, ObjectDamaged
 from glance_stream.importing.site import Site
 from glance_stream.model import Fingerprints, Image, Location, Status
 from glance_stream.transfer import Examined, Observer, examine
@@ -94,6 +94,8 @@ async def _check(site: Site, image: Image, location: Location, recorded: Fingerp
         found = await examine(source, [algorithm] if algorithm else [], slot_size, site.limits, observer)
     except NotFound as error:
         return Checked(location.store_id, Verdict.MISSING, str(error))
+    except ObjectDamaged as error:
+        return Checked(location.store_id, Verdict.DAMAGED, str(error))
     except (GlanceStreamError, DigestRefused) as error:
         return Checked(location.store_id, Verdict.UNREADABLE, str(error))
     return _compare(image, location, recorded, found, algorithm)

@@ -11,8 +11,10 @@ from importing_words import SLOT, House, content, run, state
 from sqlalchemy import create_engine, text
 
 from glance_stream.catalogue import Operation, Task
-from glance_stream.errors import ImportFailed, InvalidRequest
-from glance_stream.importing import Checked, Verdict, Verification, verify
+from glance_stream.errors import ImportFailed, InvalidRequest, ObjectDamaged
+from glance_stream.importing import Checked, Verdict, Verification, copy_image, verify
+from glance_stream.model import Location
+from glance_stream.sources.base import Source, SourceInfo
 from glance_stream.stores import Stores
 from glance_stream.stores.file import FileStore
 
@@ -110,6 +112,33 @@ def test_unreadable_is_not_damaged(house: House, spoil: Callable[[Path], None]) 
     assert [one.verdict for one in found.checked] == [Verdict.GOOD, Verdict.UNREADABLE]
     assert (found.damaged, found.unreadable) == (False, True)
     assert found.checked[1].reason
+
+
+def test_what_the_store_itself_says_it_has_lost_is_damaged(open_site: Callable[..., House], tmp_path: Path) -> None:
+    """As Swift without one of the segments; a copy goes on with the next location."""
+
+    class Lossy(FileStore):
+        lost = False
+
+        def open_reader(self, location: Location) -> Source:
+            source = super().open_reader(location)
+            if self.lost:
+                source.open = lose  # type: ignore[method-assign]
+            return source
+
+    def lose() -> SourceInfo:
+        raise ObjectDamaged("a", "its segment 2 is gone")
+
+    a = Lossy("a", tmp_path / "stores" / "a")
+    house = open_site({"a": a, **{name: FileStore(name, tmp_path / "stores" / name) for name in "bc"}})
+    image = house.active(DATA, "a", "b")
+    a.lost = True
+    found = run(verify(house.site, image.image_id))
+    assert [(one.store_id, one.verdict) for one in found.checked] == [("a", Verdict.DAMAGED), ("b", Verdict.GOOD)]
+    assert (found.damaged, found.unreadable) == (True, False)
+    assert "its segment 2 is gone" in found.checked[0].reason
+    notes = run(copy_image(house.site, image.image_id, stores=["c"])).notes
+    assert any("passed over a: store 'a': its segment 2 is gone" in note for note in notes)
 
 
 def test_a_store_that_the_site_does_not_know_is_unreadable(house: House) -> None:

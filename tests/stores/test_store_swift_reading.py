@@ -14,7 +14,7 @@ from real_servers import SwiftContainer
 from subject import IMAGE, content, put, read_all, read_some
 from swift_subject import SEGMENT_SIZE, segments, store_on
 
-from glance_stream.errors import GlanceStreamError, NotFound, SourceError
+from glance_stream.errors import NotFound, ObjectDamaged, SourceError
 from glance_stream.model import Location
 from glance_stream.sources.base import Source
 
@@ -74,9 +74,27 @@ def test_a_plain_object_is_resumed_at_once(proxy: FaultyProxy, swift_container: 
     assert read_all(store.open_reader(Location(f"swift+config://ref1/{swift_container.name}/{IMAGE}", "swift1"))) == DATA
 
 
-def test_a_lost_segment_is_no_short_image(source: Source, swift_container: SwiftContainer) -> None:
-    swift_container.delete(segments(swift_container, IMAGE)[1])
-    with pytest.raises(GlanceStreamError):
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_a_lost_segment_is_damage_and_no_short_image(source: Source, swift_container: SwiftContainer, number: int) -> None:
+    """Swift answers 409, from the beginning or when the reading is taken up again where it broke."""
+    lost = segments(swift_container, IMAGE)[number]
+    swift_container.delete(lost)
+    with pytest.raises(ObjectDamaged, match=f"its segment {swift_container.name}/{lost} is gone"):
+        read_all(source)
+
+
+def test_a_segment_that_cant_be_read_now_is_no_damage(proxy: FaultyProxy, source: Source, swift_container: SwiftContainer) -> None:
+    proxy.plan(READING, *[Answer(409)] * 10)
+    with pytest.raises(SourceError, match="409"):
+        read_all(source)
+
+
+def test_a_lost_segment_after_which_nothing_can_be_asked(
+    proxy: FaultyProxy, source: Source, swift_container: SwiftContainer
+) -> None:
+    swift_container.delete(segments(swift_container, IMAGE)[0])
+    proxy.plan(rf"^HEAD .*/{IMAGE}$", *[Answer(503)] * 10)
+    with pytest.raises(SourceError, match="409"):
         read_all(source)
 
 

@@ -130,6 +130,19 @@ class Session:
             return None
         return [str(each.get("name", "")).lstrip("/") for each in self._json(reply, f"the manifest of {name}")]
 
+    def lost_segment(self, name: str) -> str | None:
+        """The first of a static large object's segments that is not there; None if it has all, or the cluster does not tell.
+
+        Swift refuses to read such an object in the same way (409) whether a segment is gone or only can't be read now.
+        """
+        found = self.head(name)
+        if found is None or found.headers.get("x-static-large-object", "").lower() != "true":
+            return None
+        for segment in self.manifest(name) or ():
+            if self._ask("HEAD", f"/{quote(segment)}", headers=NEWEST).status == 404:
+                return segment
+        return None
+
     def put_manifest(self, name: str, body: bytes, headers: Mapping[str, str]) -> Reply:
         """Whatever was answered. Raises StoreTimeout, StoreUnavailable when nothing was: it may have been stored."""
         return self._ask("PUT", self._client.path(name), {"multipart-manifest": "put"}, headers, body)

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-from glance_stream.errors import SourceError, SourceNotFound, StoreError
+from glance_stream.errors import GlanceStreamError, ObjectDamaged, SourceError, SourceNotFound, StoreError
 from glance_stream.sources.base import Source, SourceInfo
 from glance_stream.sources.http import HttpSource
 from glance_stream.sources.http_address import Address
@@ -44,12 +44,36 @@ class StoredInSwift(Source):
         except SourceNotFound as error:
             with self._client.session() as session:
                 raise session.missing(self._image_id) from error
+        except SourceError as error:
+            self._require_segments(error)
+            raise
 
     def readinto(self, view: memoryview) -> int:
-        return self._opened().readinto(view)
+        try:
+            return self._opened().readinto(view)
+        except SourceError as error:
+            self._require_segments(error)
+            raise
 
     def reopen(self, offset: int) -> None:
-        self._opened().reopen(offset)
+        try:
+            self._opened().reopen(offset)
+        except SourceError as error:
+            self._require_segments(error)
+            raise
+
+    def _require_segments(self, error: SourceError) -> None:
+        """Raises ObjectDamaged if the reading failed because a segment is gone."""
+        if self._interrupted:
+            return
+        try:
+            with self._client.session() as session:
+                lost = session.lost_segment(self._image_id)
+        except GlanceStreamError:
+            return  # the first error says as much
+        if lost is not None:
+            message = f"{self._client.container}/{self._image_id} can't be read whole: its segment {lost} is gone"
+            raise ObjectDamaged(self._client.store_id, message) from error
 
     def _opened(self) -> HttpSource:
         if self._source is None:
