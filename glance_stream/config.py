@@ -35,6 +35,7 @@ UNDER = (  # what another configuration may say in the place of this one, beside
     "disk_formats",
     "container_formats",
     "import_filters",
+    "source_addresses",
     "image_format",
 )
 
@@ -128,6 +129,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """The whole configuration. ``source`` is the file it came from; None for the built-in one.
 
     decompress: what an import does that says nothing itself, 'auto' or 'never'. import_filters: None lets every URL pass.
+    source_addresses: of web sources, see `glance_stream.sources.http_peers.refusal`.
     """
 
     stores: Mapping[str, StoreConfig]
@@ -140,6 +142,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     disk_formats: tuple[str, ...] = DISK_FORMATS
     container_formats: tuple[str, ...] = CONTAINER_FORMATS
     import_filters: ImportFilters | None = None
+    source_addresses: Literal["any", "private", "public"] = "private"
     image_format: ImageFormatConfig = ImageFormatConfig()
     source: Path | None = None
 

@@ -120,12 +120,14 @@ def _request(
 
     from glance_stream.importing import ImportRequest
     from glance_stream.sources import open_source
-    from glance_stream.sources.url_rules import allows
+    from glance_stream.sources.url_rules import allows, peers_of
     from glance_stream.transfer import Expectation
 
     rules = site.import_filters
     return ImportRequest(
-        source=open_source(source, allow=None if rules is None else partial(allows, rules)),
+        source=open_source(
+            source, allow=None if rules is None else partial(allows, rules), allowed=peers_of(rules, site.source_addresses)
+        ),
         stores=stores or None,
         all_stores_must_succeed=not best_effort,
         expected=[Expectation.parse(text) for text in expect],

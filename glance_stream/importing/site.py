@@ -36,6 +36,7 @@ class Site:
     disk_formats: Sequence[str] = DISK_FORMATS
     container_formats: Sequence[str] = CONTAINER_FORMATS
     import_filters: ImportFilters | None = None
+    source_addresses: str = "private"
     image_format: ImageFormatConfig = field(default_factory=ImageFormatConfig)
     weights: Mapping[str, int] = field(default_factory=dict)
 
@@ -55,6 +56,7 @@ class Site:
             disk_formats=config.disk_formats,
             container_formats=config.container_formats,
             import_filters=config.import_filters,
+            source_addresses=config.source_addresses,
             image_format=config.image_format,
             weights={store_id: store.weight for store_id, store in config.stores.items() if store.weight},
         )

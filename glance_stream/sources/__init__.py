@@ -19,6 +19,7 @@ from glance_stream.sources.pipe import PipeSource
 
 if TYPE_CHECKING:
     from glance_stream.sources.http_limits import HttpLimits
+    from glance_stream.sources.http_peers import Peers
 
 __all__ = ["PathSource", "PipeSource", "Source", "SourceInfo", "open_source"]
 
@@ -33,6 +34,7 @@ def open_source(
     headers: Mapping[str, str] | None = None,
     ca: str | None = None,
     allow: Callable[[str], bool] | None = None,
+    allowed: Peers | None = None,
 ) -> Source:
     """The source, not opened yet, that ``text`` names: ``-``, an http(s) or file URL, or a path. Raises InvalidRequest.
 
@@ -47,7 +49,7 @@ def open_source(
     if scheme in ("http", "https"):
         from glance_stream.sources.http import HttpSource
 
-        return HttpSource(text, limits=limits, headers=headers, ca=ca, allow=allow)
+        return HttpSource(text, limits=limits, headers=headers, ca=ca, allow=allow, allowed=allowed)
     if scheme == "file":
         return PathSource(_file_url_path(text))
     if scheme and not os.path.lexists(text):

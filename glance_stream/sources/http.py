@@ -16,6 +16,7 @@ from glance_stream.sources.base import Source, SourceInfo
 from glance_stream.sources.http_address import Address, parse
 from glance_stream.sources.http_answer import Answer
 from glance_stream.sources.http_limits import HttpLimits
+from glance_stream.sources.http_peers import Peers, peers
 from glance_stream.sources.http_request import ask, check_status, request_headers, told
 from glance_stream.sources.http_wire import Broken, Wire, final
 
@@ -25,7 +26,10 @@ _DISCARD_SIZE = 1 << 20
 
 
 class HttpSource(Source):
-    """``ca``: a file of certificates to trust instead of the system's. ``allow`` is asked about the URL and each redirect."""
+    """``ca``: a file of certificates to trust instead of the system's. ``allow`` is asked about the URL and each redirect.
+
+    ``allowed`` is asked about each address that is connected to. Unless said: not those local to the link (`http_peers`).
+    """
 
     def __init__(
         self,
@@ -35,6 +39,7 @@ class HttpSource(Source):
         headers: Mapping[str, str] | None = None,
         ca: str | None = None,
         allow: Callable[[str], bool] | None = None,
+        allowed: Peers | None = None,
         pause: Callable[[float], object] | None = None,
     ) -> None:
         """Connects to nothing. Raises InvalidRequest. ``pause`` waits between tries; the default ends early on interrupt()."""
@@ -43,7 +48,7 @@ class HttpSource(Source):
         self._limits = limits or HttpLimits()
         self._told = told(self._address, request_headers(headers))
         self._allow = allow
-        self._wire = Wire(self._limits, ca)
+        self._wire = Wire(self._limits, ca, allowed or peers("private"))
         self._stopped = threading.Event()
         self._pause = pause or self._stopped.wait
         self._deadline = 0.0

@@ -57,7 +57,12 @@ def ask(
         if allow is not None and not allow(at.url):
             refusal = f"{at.shown} is not allowed as a source here"
             raise InvalidRequest(refusal) if at is address else final(f"redirected, but {refusal}")
-        answer = wire.exchange(method, at, headers(at))
+        try:
+            answer = wire.exchange(method, at, headers(at))
+        except InvalidRequest as refusal:
+            if at is address:
+                raise
+            raise final(f"redirected, but {refusal}") from refusal
         if answer.status not in _REDIRECTS:
             return answer, at
         at = _next(at, answer)

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from io import BufferedReader
 
-from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connection import HTTPConnection
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, ReadTimeoutError
 from urllib3.response import HTTPResponse
 
@@ -22,6 +22,7 @@ from glance_stream.errors import InvalidRequest, SourceError
 from glance_stream.sources.http_address import Address
 from glance_stream.sources.http_answer import Answer
 from glance_stream.sources.http_limits import HttpLimits
+from glance_stream.sources.http_peers import CheckedConnection, CheckedTLSConnection, Peers, peers
 
 _FAILURES = (OSError, HTTPError, http.client.HTTPException)
 
@@ -63,11 +64,15 @@ def _reason(error: Exception) -> str:
 
 
 class Wire:
-    """``exchange`` sends a request and leaves its body ready for ``readinto``, until the next exchange or ``close``."""
+    """``exchange`` sends a request and leaves its body ready for ``readinto``, until the next exchange or ``close``.
 
-    def __init__(self, limits: HttpLimits, ca: str | None = None) -> None:
+    ``allowed`` is asked about each address that is connected to; without it all are.
+    """
+
+    def __init__(self, limits: HttpLimits, ca: str | None = None, allowed: Peers | None = None) -> None:
         self._limits = limits
         self._ca = ca
+        self._allowed = allowed or peers("any")
         self._lock = threading.Lock()  # cut() must not shut down a descriptor that close() has just given back
         self._cut = False
         self._connection: HTTPConnection | None = None
@@ -102,10 +107,14 @@ class Wire:
         return answer
 
     def _dial(self, address: Address) -> HTTPConnection:
+        seconds = self._limits.connect_seconds
+        made: CheckedConnection | CheckedTLSConnection
         if address.scheme == "http":
-            return HTTPConnection(address.host, address.port, timeout=self._limits.connect_seconds)
-        context = trust(self._ca)
-        return HTTPSConnection(address.host, address.port, timeout=self._limits.connect_seconds, ssl_context=context)
+            made = CheckedConnection(address.host, address.port, timeout=seconds)
+        else:
+            made = CheckedTLSConnection(address.host, address.port, timeout=seconds, ssl_context=trust(self._ca))
+        made.allowed = self._allowed
+        return made
 
     def _hold(self, sock: socket.socket) -> None:
         with self._lock:

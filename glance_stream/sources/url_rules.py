@@ -1,6 +1,7 @@
 """Which URLs an image may be read from: Glance's import filters (glance/common/utils.py `validate_import_uri`).
 
-Asked about the URL that is given and about each redirect (bugs 2138602, 2138672).
+Asked about the URL that is given and about each redirect (bugs 2138602, 2138672); and, which Glance does not do, about the address
+that is connected to in the end.
 """
 
 from __future__ import annotations
@@ -9,29 +10,47 @@ import ipaddress
 import socket
 from collections.abc import Collection
 from typing import TypeVar
-from urllib.parse import urlsplit
 
 from glance_stream.config import ImportFilters
+from glance_stream.errors import InvalidRequest
+from glance_stream.sources.http_address import parse
+from glance_stream.sources.http_peers import IPAddress, Peers, refusal
 
 T = TypeVar("T")
 
-PORTS = {"http": 80, "https": 443}
-
 
 def allows(rules: ImportFilters, url: str) -> bool:
-    """Where there is an allow list its deny list does not count. A host that is an address in disguise never passes."""
+    """Where there is an allow list its deny list does not count. A host that is an address in disguise never passes.
+
+    The URL is taken apart by what will connect: two readers of one URL may see two hosts in it.
+    """
     try:
-        parts = urlsplit(url)
-        scheme, port = parts.scheme.lower(), parts.port
-    except ValueError:
+        address = parse(url)
+    except InvalidRequest:
         return False
-    host = _host((parts.hostname or "").lower().rstrip("."))
+    host = _host(address.host.lower().rstrip("."))
     return (
         host is not None
-        and _passes(scheme, rules.allowed_schemes, rules.disallowed_schemes)
+        and _passes(address.scheme, rules.allowed_schemes, rules.disallowed_schemes)
         and _passes(host, rules.allowed_hosts, rules.disallowed_hosts)
-        and _passes(port or PORTS.get(scheme, 0), rules.allowed_ports, rules.disallowed_ports)
+        and _passes(address.port, rules.allowed_ports, rules.disallowed_ports)
     )
+
+
+def peers_of(rules: ImportFilters | None, addresses: str) -> Peers:
+    """Which addresses may be connected to. A host on the allow list may have any: whoever put it there knows it.
+
+    Otherwise no name may stand for an address that is on the deny list, nor for one that ``addresses`` excludes.
+    """
+    listed = rules.allowed_hosts if rules else ()
+    denied = rules.disallowed_hosts if rules and not listed else ()
+
+    def refused(host: str, address: IPAddress) -> str | None:
+        if _host(host.lower().rstrip(".")) in listed:
+            return None
+        return "not allowed as a source here" if _host(str(address)) in denied else refusal(addresses, address)
+
+    return refused
 
 
 def _passes(value: T, allowed: Collection[T], disallowed: Collection[T]) -> bool:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import quote, unquote
 
 import msgspec
@@ -30,6 +30,7 @@ from glance_stream.sources.http import HttpSource
 from glance_stream.sources.http_address import Address, parse
 from glance_stream.sources.http_answer import Answer
 from glance_stream.sources.http_limits import HttpLimits
+from glance_stream.sources.http_peers import Peers, peers
 from glance_stream.sources.http_request import ask, check_status, request_headers, told
 from glance_stream.sources.http_wire import Broken, Wire, final
 from glance_stream.stores.base import ObjectStat, Store, Stray, Traits, Writer
@@ -48,6 +49,7 @@ class HttpOptions(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
     ``ca``: a file of certificates to trust instead of the system's. ``headers``: sent to the URL's host only. In seconds:
     ``connect_timeout``; ``read_timeout`` for silence; ``total_timeout`` for one image. ``tries`` in a row without a new byte.
+    ``addresses`` that may be connected to: 'public', 'private' ones too, or 'any', which are those local to the link too.
     """
 
     url: str | None = None
@@ -57,6 +59,7 @@ class HttpOptions(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     read_timeout: Seconds = http_limits.IDLE_SECONDS
     total_timeout: Seconds = http_limits.TOTAL_SECONDS
     tries: Annotated[int, msgspec.Meta(ge=1)] = http_limits.TRIES
+    addresses: Literal["any", "private", "public"] = "private"
 
     @property
     def limits(self) -> HttpLimits:
@@ -78,6 +81,7 @@ class HttpStore(Store):
         headers: Mapping[str, str] | None = None,
         limits: HttpLimits | None = None,
         allow: Callable[[str], bool] | None = None,
+        addresses: str = "private",
     ) -> None:
         """Raises InvalidRequest."""
         self.store_id = store_id
@@ -86,6 +90,7 @@ class HttpStore(Store):
         self._headers = request_headers(headers)
         self._limits = limits or HttpLimits()
         self._allow = allow
+        self._allowed = peers(addresses)
         if self._base is None and self._headers:
             raise InvalidRequest(f"store {store_id!r}: headers need a url, or they would be sent to any server")
         if self._base is not None and "?" in self._base.target:
@@ -94,7 +99,9 @@ class HttpStore(Store):
     @classmethod
     def from_options(cls, store_id: str, options: HttpOptions, *, read_only: bool = True) -> HttpStore:
         """``read_only`` is true whatever is asked."""
-        return cls(store_id, options.url, ca=options.ca, headers=options.headers, limits=options.limits)
+        return cls(
+            store_id, options.url, ca=options.ca, headers=options.headers, limits=options.limits, addresses=options.addresses
+        )
 
     @property
     def where(self) -> str:
@@ -105,11 +112,19 @@ class HttpStore(Store):
 
     def open_reader(self, location: Location) -> Source:
         address = self._address(location)
-        return StoredOnWeb(self.store_id, address, limits=self._limits, headers=self._headers, ca=self._ca, allow=self._allow)
+        return StoredOnWeb(
+            self.store_id,
+            address,
+            limits=self._limits,
+            headers=self._headers,
+            ca=self._ca,
+            allow=self._allow,
+            allowed=self._allowed,
+        )
 
     async def stat(self, location: Location) -> ObjectStat:
         address = self._address(location)
-        wire = Wire(self._limits, self._ca)
+        wire = Wire(self._limits, self._ca, self._allowed)
         try:
             return ObjectStat(await threads.call(self._size, wire, address))
         finally:
@@ -203,8 +218,9 @@ class StoredOnWeb(HttpSource):
         headers: Mapping[str, str],
         ca: str | None,
         allow: Callable[[str], bool] | None,
+        allowed: Peers,
     ) -> None:
-        super().__init__(address, limits=limits, headers=headers, ca=ca, allow=allow)
+        super().__init__(address, limits=limits, headers=headers, ca=ca, allow=allow, allowed=allowed)
         self._store_id = store_id
 
     def open(self) -> SourceInfo:

@@ -13,6 +13,7 @@ from glance_stream.sources.base import Source, SourceInfo
 from glance_stream.sources.http import HttpSource
 from glance_stream.sources.http_address import Address
 from glance_stream.sources.http_limits import HttpLimits
+from glance_stream.sources.http_peers import peers
 from glance_stream.stores.s3.client import Bucket
 
 TRIES = 3  # in a row without a new byte: whoever reads tries again too
@@ -22,7 +23,7 @@ class SignedSource(HttpSource):
     """An HTTP source whose requests carry the bucket's signature."""
 
     def __init__(self, bucket: Bucket, url: str, limits: HttpLimits, ca: str | None) -> None:
-        super().__init__(url, limits=limits, ca=ca)
+        super().__init__(url, limits=limits, ca=ca, allowed=peers("any"))  # the operator's own endpoint
         unsigned = self._told
 
         def told(at: Address) -> dict[str, str]:
