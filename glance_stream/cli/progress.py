@@ -19,6 +19,7 @@ REFRESHES_PER_SECOND = 5  # as often as a person can read, and cheap beside the 
 SPEED_SECONDS = 15.0  # long enough to be read, short enough to notice that a store has slowed down
 SOURCE = "source"
 SETTLING = ("flushing", "committing", "done")  # the whole stream has been read
+MOVING = ("opening", "transferring", "verifying")  # in the others, rolling back among them, no byte is under way any more
 
 NARROW = 60  # columns; below, only what can't be done without
 ECHO = 4  # columns left free for the ^C that a terminal echoes: in the last column it would wrap and shift all rows
@@ -58,15 +59,16 @@ class Row:
     left: str = ""
     speed: Speed = field(default_factory=Speed)
 
-    def cells(self) -> list[str]:
+    def cells(self, *, rate: bool) -> list[str]:
         """Percent, bytes, rate and time left."""
+        speed = self._rate() if rate else ""
         if self.failed:
             return ["failed", iec(self.done), "", ""]
         about = "~" if self.estimated else ""
         if not self.total:
-            return ["", iec(self.done), self._rate(), self.left]
+            return ["", iec(self.done), speed, self.left]
         percent = min(100 * self.done // self.total, 99 if self.estimated else 100)
-        return [f"{about}{percent}%", f"{iec(self.done)} / {about}{iec(self.total)}", self._rate(), self.left]
+        return [f"{about}{percent}%", f"{iec(self.done)} / {about}{iec(self.total)}", speed, self.left]
 
     def _rate(self) -> str:
         return f"{iec(self.speed.rate)}/s" if self.speed.rate else ""
@@ -95,7 +97,7 @@ class Rows:
         self._phase = moment.phase
         source.done, source.total = moment.read, moment.total
         source.speed.mark(now, moment.read)
-        source.left = source.time_left() if moment.phase not in SETTLING else ""
+        source.left = source.time_left() if moment.phase in MOVING else ""
         expected = self._expected(moment)
         for store_id, position in moment.stores.items():
             row = self._stores.setdefault(store_id, Row(store_id))
@@ -126,7 +128,7 @@ class Rows:
         """At most ``width`` columns each, less what the terminal itself may echo behind the last."""
         room = width - ECHO
         rows = [self._source, *self._stores.values()]
-        cells = [row.cells()[:2] if width < NARROW else row.cells() for row in rows]
+        cells = [row.cells(rate=self._phase in MOVING)[: 2 if width < NARROW else None] for row in rows]
         widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
         names = max(len(printable(row.name)) for row in rows)
         names = max(1, min(names, LONGEST_NAME, room - sum(w + 1 for w in widths)))

@@ -87,5 +87,18 @@ def test_the_rate_is_of_the_last_seconds() -> None:
     assert watched.row("far")[:4] == ["far", "(2", "of", "2)"]
 
 
+@pytest.mark.parametrize("phase", ["rolling back", "flushing", "committing"])
+def test_where_nothing_moves_any_more_no_rate_and_no_time_is_promised(phase: str) -> None:
+    watched = Watched()
+    for second in range(1, 5):
+        watched.show("transferring", second, 40, second, {"fast": second * MIB, "mirror": second * MIB})
+    assert watched.row("source")[-2:] == ["~0:36", "left"]
+    watched.show(phase, 4, 40, 4, {"fast": 4 * MIB})
+    told = watched.rows.lines(120)
+    assert told[0] == phase
+    assert not [line for line in told if "/s" in line or "left" in line]
+    assert "failed" in watched.row("mirror")
+
+
 def test_durations() -> None:
     assert [duration(seconds) for seconds in (0.4, 65, 3599.6, 7384)] == ["0:00", "1:05", "1:00:00", "2:03:04"]
