@@ -38,6 +38,10 @@ from glance_stream.errors import (
 
 PROGRAM = "glance-stream"
 
+# What is lacking may be lacking for the undoing too, or have come after the success: nothing is certain but the record.
+UNFINISHED = f"'{PROGRAM} recover' undoes what this command has begun and not ended; '{PROGRAM} list' shows what it has ended"
+NO_THREAD = "can't start new thread"  # CPython's words; the type is RuntimeError
+
 EPILOG = epilog(
     "glance-stream import jammy.qcow2.zst --disk-format qcow2 --all-stores",
     "glance-stream list",
@@ -131,7 +135,13 @@ def _guarded(reporter: Reporter, given: Sequence[str]) -> int:
         return reporter.finish(refused(error))
     except (KeyboardInterrupt, click.Abort):
         return reporter.finish(Result(EXIT_INTERRUPTED, error=("Interrupted", "interrupted")))
+    except MemoryError:
+        reporter.trace()
+        return reporter.finish(Result(EXIT_LEFTOVERS, error=("MemoryError", f"out of memory: {UNFINISHED}")))
     except Exception as error:
+        if str(error) == NO_THREAD:
+            reporter.trace()
+            return reporter.finish(Result(EXIT_LEFTOVERS, error=("RuntimeError", f"no more threads can be started: {UNFINISHED}")))
         if isinstance(error, OSError) and _is_of_a_help_text(error):
             drop(sys.stdout)
             say(sys.stderr, f"error: the output could not be written: {error.strerror}")

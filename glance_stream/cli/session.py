@@ -45,6 +45,7 @@ Work = Callable[[Site], Coroutine[Any, Any, Result]]
 
 def with_site(invocation: Invocation, work: Work) -> int:
     """Open the configured site, do the work and tell its result; returns the exit code."""
+    loop.require_descriptors()  # before the catalogue fails for want of them and gives another reason
     site = Site.open(invocation.load_config())  # blocking, so before the loop starts
 
     async def opened() -> Result:

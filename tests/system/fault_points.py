@@ -76,7 +76,7 @@ def numbers(most: int, sample: int) -> Iterable[int]:
 
 
 @contextmanager
-def at(*rules: Rule) -> Iterator[None]:
+def at(*rules: object) -> Iterator[None]:
     """A failed assertion says at which point."""
     try:
         yield

@@ -30,21 +30,26 @@ def import_what_it_imports() -> None:
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
-        code = 1
-        with suppress(SystemExit), open(os.devnull, "w") as sys.stdout:
-            main(["--config", "probe.toml", "import", "image", "--json"])
-        with suppress(SystemExit), open(os.devnull, "w") as sys.stdout:
-            main(["--config", "probe.toml", "recover", "--sweep", "--json"])
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        codes = [probe("import", "image", "--all-stores"), probe("recover", "--sweep")]
         os.write(writing, json.dumps([name for name in sys.modules if name != "__main__"]).encode())
-        os._exit(code)
+        os._exit(max(codes))
     os.close(writing)
     with os.fdopen(reading, "rb") as told:
         names = json.loads(told.read())
-    wait_for(child)
+    if code := wait_for(child):
+        sys.exit(f"the program itself does not work: exit code {code}")
     for name in names:
         with suppress(ImportError):
             importlib.import_module(name)
     assert len(os.listdir("/proc/self/task")) == 1, "a fork would lose threads"
+
+
+def probe(*command: str) -> int:
+    try:
+        main(["--config", "probe.toml", *command])
+    except SystemExit as end:
+        return int(end.code or 0)
 
 
 def become(asked: dict[str, Any]) -> list[str]:
