@@ -248,7 +248,8 @@ class _Commit:
         if self._call.cancelled() or self._call.exception() is not None:
             return False
         self._object = self._call.result()
-        await self._store.delete(self._object)
+        if await self._writer.published() is not None:  # who was silent for long may find another's in its place
+            await self._store.delete(self._object)
         return True
 
     async def _delete_published(self) -> None:

@@ -50,6 +50,11 @@ def is_temporary_of(image_id: str, name: str) -> bool:
     return found is not None and found["image_id"] == image_id
 
 
+def identity_of(facts: os.stat_result) -> tuple[int, int, int]:
+    """Device, inode, and when it was last written: the inode of a file that was removed is soon another's."""
+    return facts.st_dev, facts.st_ino, facts.st_mtime_ns
+
+
 class FileWriter(Writer):
     """One file on its way. The lane writes natively to the descriptor; nobody closes it while a write may be under way."""
 
@@ -89,7 +94,7 @@ class FileWriter(Writer):
         self._unsynced = False  # an fsync has failed
         self._linking = self._linked = False  # the final name may be, is ours; and it is not committed yet
         self._published = False
-        self._identity: tuple[int, int] | None = None  # device and inode
+        self._identity: tuple[int, int, int] | None = None  # as `identity_of` has it
         self._fd: int | None = None
 
     async def open(self, size_hint: int | None, *, thin: bool = False) -> None:
@@ -165,7 +170,7 @@ class FileWriter(Writer):
             facts = os.fstat(fd)
         if facts.st_size != size:
             raise StoreUnavailable(self._store_id, f"{self._temporary} holds {facts.st_size} bytes, not {size}")
-        self._identity = facts.st_dev, facts.st_ino
+        self._identity = identity_of(facts)
         self._flushed = size
 
     def _sync(self, fd: int) -> None:
@@ -213,14 +218,14 @@ class FileWriter(Writer):
         return Location(f"file://{self._final}", self._store_id) if self._published and self._is_ours() else None
 
     def _is_ours(self) -> bool:
-        """What has the final name, by its inode: it may be somebody else's file."""
+        """What has the final name: it may be somebody else's file."""
         try:
             found = os.lstat(self._final)
         except OSError as error:
             if error.errno in NOT_THERE:
                 return False
             raise
-        return (found.st_dev, found.st_ino) == self._identity
+        return identity_of(found) == self._identity
 
     async def abort(self) -> None:
         self.end()
