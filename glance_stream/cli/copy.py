@@ -13,6 +13,7 @@ from glance_stream.cli.options import (
     image_argument,
     json_option,
     pass_invocation,
+    restart_option,
     store_option,
 )
 from glance_stream.cli.teaching import epilog
@@ -35,10 +36,18 @@ EPILOG = epilog(
 @click.option("--all-stores", is_flag=True, help="Copy to every store that can be written to and does not have the image.")
 @store_option("--from", "source", help="Read from this store only. Default: the first that gives the recorded bytes.")
 @best_effort_option
+@restart_option
 @json_option
 @pass_invocation
 def command(
-    invocation: Invocation, /, image: str, stores: tuple[str, ...], all_stores: bool, source: str | None, best_effort: bool
+    invocation: Invocation,
+    /,
+    image: str,
+    stores: tuple[str, ...],
+    all_stores: bool,
+    source: str | None,
+    best_effort: bool,
+    restart: bool,
 ) -> int:
     """Copy an active image to more stores.
 
@@ -50,11 +59,18 @@ def command(
     check_stores(stores, all_stores, "--to")
     if not stores and not all_stores:
         raise click.UsageError("name the stores to copy to with --to, or all with --all-stores", click.get_current_context())
-    return with_site(invocation, lambda site: _copy(invocation, site, image, stores, all_stores, source, best_effort))
+    return with_site(invocation, lambda site: _copy(invocation, site, image, stores, all_stores, source, best_effort, restart))
 
 
 async def _copy(
-    invocation: Invocation, site: Site, image: str, stores: tuple[str, ...], all_stores: bool, source: str | None, best_effort: bool
+    invocation: Invocation,
+    site: Site,
+    image: str,
+    stores: tuple[str, ...],
+    all_stores: bool,
+    source: str | None,
+    best_effort: bool,
+    restart: bool,
 ) -> Result:
     import asyncio
     import time
@@ -75,6 +91,7 @@ async def _copy(
             all_stores=all_stores,
             all_stores_must_succeed=not best_effort,
             source_store=find_store(site, source),
+            restart=restart,
             observer=invocation.reporter.progress,
         )
     except (GlanceStreamError, asyncio.CancelledError) as error:

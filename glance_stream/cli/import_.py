@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from glance_stream.cli.options import Invocation, best_effort_option, check_stores, json_option, pass_invocation, store_option
+from glance_stream.cli.options import (
+    Invocation,
+    best_effort_option,
+    check_stores,
+    json_option,
+    pass_invocation,
+    restart_option,
+    store_option,
+)
 from glance_stream.cli.teaching import epilog
 from glance_stream.errors import EXIT_FAILED, EXIT_LEFTOVERS, EXIT_LOCKED, EXIT_PARTIAL
 
@@ -44,6 +52,7 @@ EPILOG = epilog(
     "Default: the configuration's, auto.",
 )
 @click.option("--thin", is_flag=True, help="Leave holes for zeros where the store can.")
+@restart_option
 @click.option("--max-size", metavar="SIZE", help="Refuse a larger image, such as 100GiB. Default: the configuration's, 1 TiB.")
 @json_option
 @pass_invocation

@@ -81,3 +81,9 @@ def best_effort_option(function: F) -> F:
     return click.option(
         "--best-effort", is_flag=True, help="Go on without stores that fail, as long as one is left. Default: all or nothing."
     )(function)
+
+
+def restart_option(function: F) -> F:
+    return click.option(
+        "--restart", is_flag=True, help="Write all anew. Default: go on with what an interrupted run has left in the stores."
+    )(function)

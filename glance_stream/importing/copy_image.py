@@ -7,9 +7,9 @@ give the recorded bytes is passed over for the next one; Glance does so for a mi
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from glance_stream.catalogue import Operation, Task
+from glance_stream.catalogue import Operation
 from glance_stream.errors import (
     DigestMismatch,
     EmptyImage,
@@ -20,6 +20,7 @@ from glance_stream.errors import (
     StoreError,
 )
 from glance_stream.importing.choosing import choose_stores
+from glance_stream.importing.lease import Lease
 from glance_stream.importing.locking import locked
 from glance_stream.importing.outcome import Outcome
 from glance_stream.importing.recording import CatalogueRecorder
@@ -43,9 +44,12 @@ async def copy_image(
     all_stores: bool = False,
     all_stores_must_succeed: bool = True,
     source_store: str | None = None,
+    restart: bool = False,
     observer: Observer | None = None,
 ) -> Outcome:
     """Copy an active image to more stores. ``source_store``: read from this one only.
+
+    ``restart``: write all anew, also where an interrupted copy has left something to go on with.
 
     Raises InvalidRequest with nothing changed; ImageLocked; SourceError when no location gives the image; ImportFailed. The
     image stays active and keeps the locations it had. With all_stores, stores that hold the image are passed over; if none is
@@ -60,15 +64,13 @@ async def copy_image(
     if not _targets(image, chosen.stores, all_stores):
         return Outcome(image, notes=(*chosen.notes, NOTHING_TO_DO))
     _sources(site, image, source_store)  # refused before the lock is taken
-    async with locked(site, image_id, Operation.COPY) as lease:
+    async with locked(site, image_id, Operation.COPY, () if restart else chosen.stores) as lease:
         image = await site.image(image_id)  # as it is now that nobody else may change it
         targets = _targets(image, chosen.stores, all_stores)
         if not targets:
             return Outcome(image, notes=(*lease.notes, *chosen.notes, NOTHING_TO_DO))
         sources = _sources(site, image, source_store)
-        done, notes = await _copy(
-            site, lease.task, image, targets, sources, not all_stores_must_succeed, lease.observer(observer)
-        )
+        done, notes = await _copy(site, lease, image, targets, sources, not all_stores_must_succeed, lease.observer(observer))
     return Outcome(await site.image(image_id), done.failures, done.leftovers, lease.notes + chosen.notes + notes)
 
 
@@ -96,16 +98,16 @@ def _sources(site: Site, image: Image, wanted: str | None) -> list[Location]:
 
 async def _copy(
     site: Site,
-    task: Task,
+    lease: Lease,
     image: Image,
     targets: Sequence[str],
     sources: Sequence[Location],
     best_effort: bool,
     observer: Observer | None,
 ) -> tuple[Transferred, tuple[str, ...]]:
-    recorder = CatalogueRecorder(site.catalogue, task, best_effort=best_effort)
+    recorder = CatalogueRecorder(site.catalogue, lease.task, best_effort=best_effort, left=lease.left)
     async with recorder.operation(targets, importing=False):
-        return await _from_first_good(site, image, targets, sources, best_effort, recorder, observer)
+        return await _from_first_good(site, image, targets, sources, best_effort, recorder, observer, lease.left.traces)
 
 
 async def _from_first_good(
@@ -116,6 +118,7 @@ async def _from_first_good(
     best_effort: bool,
     recorder: CatalogueRecorder,
     observer: Observer | None,
+    left: Mapping[str, str],
 ) -> tuple[Transferred, tuple[str, ...]]:
     """Try one location after the other. Raises SourceError when none is good."""
     refused: dict[str, GlanceStreamError] = {}
@@ -131,6 +134,7 @@ async def _from_first_good(
                 expected=_recorded_digests(image),
                 expected_size=image.size,
                 best_effort=best_effort,
+                resume={} if refused else left,  # what was refused has been rolled back
                 limits=site.limits,
             )
             done = await transfer(request, recorder, observer)

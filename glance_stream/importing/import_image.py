@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from glance_stream import threads
-from glance_stream.catalogue import Operation, Task
+from glance_stream.catalogue import Operation
 from glance_stream.chunker import DigestRefused, require_digest
 from glance_stream.decode import choose
 from glance_stream.errors import ImageNotFound, InvalidRequest
 from glance_stream.importing.choosing import choose_stores
+from glance_stream.importing.lease import Lease
 from glance_stream.importing.locking import locked
 from glance_stream.importing.outcome import Outcome
 from glance_stream.importing.recording import CatalogueRecorder
@@ -36,6 +37,7 @@ class ImportRequest:
     without one, as an import leaves it that failed before it could tell.
 
     stores / all_stores / all_stores_must_succeed: as in Glance; neither of the first two means the default store.
+    restart: write all anew, also where an interrupted import of the image has left something to go on with.
     hash_algo and decompress: the site's by default. For the other fields see :class:`glance_stream.transfer.TransferRequest`.
     """
 
@@ -54,6 +56,7 @@ class ImportRequest:
     expected: Sequence[Expectation] = ()
     expected_compressed: Sequence[Expectation] = ()
     thin: bool = False
+    restart: bool = False
 
 
 async def import_image(site: Site, request: ImportRequest, observer: Observer | None = None) -> Outcome:
@@ -67,10 +70,10 @@ async def import_image(site: Site, request: ImportRequest, observer: Observer | 
     chosen = await choose_stores(site, request.stores, request.all_stores)
     image, created = await _image(site, request)
     try:
-        async with locked(site, image.image_id, Operation.IMPORT) as lease:
+        async with locked(site, image.image_id, Operation.IMPORT, () if request.restart else chosen.stores) as lease:
             if lease.notes:  # what was there before has been ended, well or not
                 image = await _existing(site, image.image_id, request)
-            done = await _import(site, lease.task, image, chosen.stores, request, lease.observer(observer))
+            done = await _import(site, lease, image, chosen.stores, request, lease.observer(observer))
         found = done.verified.disk_format
         if not (image.disk_format or request.disk_format) and found != UNSEEN_DISK_FORMAT:
             chosen = replace(chosen, notes=(*chosen.notes, f"disk_format: {found}, detected"))
@@ -173,11 +176,13 @@ def _decompress(site: Site, request: ImportRequest) -> str:
 
 
 async def _import(
-    site: Site, task: Task, image: Image, stores: Sequence[str], request: ImportRequest, observer: Observer | None
+    site: Site, lease: Lease, image: Image, stores: Sequence[str], request: ImportRequest, observer: Observer | None
 ) -> Transferred:
     best_effort = not request.all_stores_must_succeed
     disk_format = image.disk_format or request.disk_format
-    recorder = CatalogueRecorder(site.catalogue, task, best_effort=best_effort, disk_format=not image.disk_format)
+    recorder = CatalogueRecorder(
+        site.catalogue, lease.task, best_effort=best_effort, disk_format=not image.disk_format, left=lease.left
+    )
     async with recorder.operation(stores, importing=True):
         return await transfer(
             TransferRequest(
@@ -192,6 +197,7 @@ async def _import(
                 expected_compressed=request.expected_compressed,
                 best_effort=best_effort,
                 thin=request.thin,
+                resume=lease.left.traces,
                 inspection=site.inspection(disk_format) if image.container_format == INSPECTED_CONTAINER_FORMAT else None,
                 limits=site.limits,
             ),

@@ -63,7 +63,7 @@ async def roll_back(site: Site, interrupted: Interrupted) -> RolledBack:
         assert taken is not None, "it is ours"
         ended = RolledBack(image_id, interrupted.task)
         if taken.journal is not None:
-            ended = await _end(site, lease, interrupted.task, taken.journal)
+            ended = await end(site, lease, interrupted.task, taken.journal)
         elif taken.deletion is not None:
             await finish_deletion(site, lease.task, taken.image, taken.deletion, await _gone(site, taken))
         return ended
@@ -86,7 +86,7 @@ async def _gone(site: Site, interrupted: Interrupted) -> list[Location]:
         ) from error
 
 
-async def _end(site: Site, lease: Lease, task: Task, journal: Journal) -> RolledBack:
+async def end(site: Site, lease: Lease, task: Task, journal: Journal) -> RolledBack:
     """Undo all but the locations that the image has been active with: an active image never goes back."""
     image_id = task.image_id
     kept = _kept(journal)

@@ -17,6 +17,7 @@ from typing import Any
 from glance_stream import threads
 from glance_stream.catalogue import Catalogue, Lock, Task
 from glance_stream.errors import CatalogueError, GlanceStreamError, LockLost
+from glance_stream.importing.left import Left
 from glance_stream.transfer import Observer, Progress
 
 LOG = logging.getLogger(__name__)
@@ -28,11 +29,12 @@ ROLLING_BACK = "rolling back"
 
 
 class Lease:
-    """An image held by ``task``. ``notes``: what had to be done to get it."""
+    """An image held by ``task``. ``notes``: what had to be done to get it. ``left``: what came with it, to be gone on with."""
 
     def __init__(self, catalogue: Catalogue, task: Task) -> None:
         self.task = task
         self.notes: tuple[str, ...] = ()
+        self.left = Left()
         self._catalogue = catalogue
         self._progress: Progress | None = None
         self._phase = ""

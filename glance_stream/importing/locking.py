@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
@@ -12,16 +12,18 @@ from glance_stream.catalogue import Operation, Task, may_be_taken_over
 from glance_stream.errors import ImageLocked
 from glance_stream.importing.interrupted import roll_back
 from glance_stream.importing.lease import Lease, hold
+from glance_stream.importing.resuming import find_left, going_on
 from glance_stream.importing.site import Site
 
 LOG = logging.getLogger(__name__)
 
 
 @asynccontextmanager
-async def locked(site: Site, image_id: str, operation: Operation) -> AsyncIterator[Lease]:
+async def locked(site: Site, image_id: str, operation: Operation, resume: Collection[str] = ()) -> AsyncIterator[Lease]:
     """Hold the image until the block ends. Raises ImageLocked, ImageNotFound; LockLost when another has taken it meanwhile.
 
-    What a dead or silent holder had begun is rolled back or finished before, as `recover` does; ``lease.notes`` tell.
+    What a dead or silent holder had begun is rolled back or finished before, as `recover` does; ``lease.notes`` tell. But what it
+    left in the stores of ``resume`` stays, where this operation can go on with it: ``lease.left``.
     """
     take = partial(site.catalogue.acquire, image_id, Task.here(image_id, operation))
     async with AsyncExitStack() as stack:
@@ -31,8 +33,11 @@ async def locked(site: Site, image_id: str, operation: Operation) -> AsyncIterat
             interrupted = await threads.call(site.catalogue.interruption, image_id)
             if interrupted is None or not may_be_taken_over(interrupted.task):
                 raise
-            note = (await roll_back(site, interrupted)).note
-            LOG.info("image %s: %s", image_id, note)
-            lease = await stack.enter_async_context(hold(site.catalogue, take))
-            lease.notes = (note,)
+            if left := find_left(site, interrupted, operation, resume):
+                lease = await stack.enter_async_context(going_on(site, interrupted, operation, left))
+            else:
+                note = (await roll_back(site, interrupted)).note
+                LOG.info("image %s: %s", image_id, note)
+                lease = await stack.enter_async_context(hold(site.catalogue, take))
+                lease.notes = (note,)
         yield lease

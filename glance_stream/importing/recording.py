@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from glance_stream import threads
 from glance_stream.catalogue import Catalogue, Task
 from glance_stream.errors import CatalogueError, GlanceStreamError, Leftover, LockLost, RecordInDoubt
+from glance_stream.importing.left import Left
 from glance_stream.model import Location, Status
 from glance_stream.transfer import Recorder, Transferred, Verified
 
@@ -27,13 +28,19 @@ class CatalogueRecorder(Recorder):
     store has it and is active from the first one on (AC3).
     """
 
-    def __init__(self, catalogue: Catalogue, task: Task, *, best_effort: bool, disk_format: bool = False) -> None:
-        """``disk_format``: the image has none on record and is given the one that its content was found to be."""
+    def __init__(
+        self, catalogue: Catalogue, task: Task, *, best_effort: bool, disk_format: bool = False, left: Left | None = None
+    ) -> None:
+        """``left``: what came with the task, to be gone on with.
+
+        ``disk_format``: the image has none on record and is given the one that its content was found to be.
+        """
         self._catalogue = catalogue
         self._task = task
         self._best_effort = best_effort
         self._records_format = disk_format
         self._undone = True
+        self._left = left or Left()
         self._traces: dict[str, str] = {}
         self._adopting: set[str] = set()
         self._shown: list[Location] = []
@@ -43,8 +50,7 @@ class CatalogueRecorder(Recorder):
     @asynccontextmanager
     async def operation(self, stores: Sequence[str], *, importing: bool) -> AsyncIterator[None]:
         """From `begin` to the outcome: what is raised in between is recorded as a failure, and stays what is raised."""
-        beginning = threads.call(self._catalogue.begin, self._task, stores, importing=importing)
-        cancelled = await threads.to_its_end(beginning)
+        cancelled = await threads.to_its_end(threads.call(self._begin, stores, importing))
         try:
             if cancelled:
                 raise asyncio.CancelledError
@@ -56,10 +62,23 @@ class CatalogueRecorder(Recorder):
                 await threads.to_its_end(threads.call(self._record_failure, stores))
             raise
 
+    def _begin(self, stores: Sequence[str], importing: bool) -> None:
+        left = self._left
+        if not left.traces:
+            self._catalogue.begin(self._task, stores, importing=importing)
+            return
+        self._catalogue.begin_again(
+            self._task, stores, importing=importing, failed=left.failed, leftovers=left.leftovers, left=left.traces
+        )
+        left.claimed = True
+        self._undone = False
+
     async def opened(self, store_id: str, trace: str) -> None:
         self._undone = False
         self._adopting.discard(store_id)
         self._traces[store_id] = trace
+        if self._left.traces.get(store_id) == trace:
+            return  # it is on record
         await threads.call(self._catalogue.opened, self._task, store_id, trace)
 
     async def adopting(self, store_id: str) -> None:
