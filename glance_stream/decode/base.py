@@ -11,6 +11,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Protocol
 
+from glance_stream.errors import LimitExceeded
+
 
 class CompressedReader(Protocol):
     """The compressed side."""
@@ -25,13 +27,25 @@ class DecodeLimits:
 
     max_size: decoded bytes (Glance's `image_size_cap`, 1 TiB). max_ratio: decoded over compressed bytes, looked at once
     ``ratio_grace`` bytes have been decoded, so that small images of zeros pass. max_memory: bytes of window or dictionary that
-    a decoder may have to hold (`zstd -d` and `xz -9` need at most this by default).
+    a decoder may have to hold (`zstd -d` and `xz -9` need at most this by default). least_per_frame: decoded bytes that frames must
+    have on average, looked at once there are more than ``frame_grace`` of them: a frame costs some 20 us whatever it holds, and
+    what compressors write holds 64 KiB and more.
     """
 
     max_size: int = 1 << 40
     max_ratio: int = 100_000
     ratio_grace: int = 1 << 30
     max_memory: int = 128 << 20
+    least_per_frame: int = 512
+    frame_grace: int = 10_000
+
+    def check_frames(self, format: str, frames: int, decoded: int) -> None:
+        """Raises LimitExceeded."""
+        if frames > self.frame_grace and decoded < frames * self.least_per_frame:
+            raise LimitExceeded(
+                f"the {format} stream has {frames} frames or blocks with less than {self.least_per_frame} bytes in each on "
+                "average: pack the image anew"
+            )
 
 
 class Decoder(ABC):

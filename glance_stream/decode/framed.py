@@ -41,6 +41,8 @@ class FramedDecoder(Decoder):
         self._frame: Frame | None = None
         self._feed = FIRST_FEED
         self._complete = False
+        self._frames = 0
+        self._decoded = 0
 
     def readinto(self, view: memoryview) -> int:
         if self._frame is None and not self._complete:
@@ -74,6 +76,7 @@ class FramedDecoder(Decoder):
     def _decode(self, frame: Frame, view: memoryview) -> int:
         output = self._decompress(frame, min(len(view), LARGEST_OUTPUT))
         view[: len(output)] = output
+        self._decoded += len(output)
         if frame.eof:
             self._next_frame(frame.unused_data)
         return len(output)
@@ -94,6 +97,8 @@ class FramedDecoder(Decoder):
         self._intake.give_back(unused)
         self._feed = FIRST_FEED
         self._frame = None
+        self._frames += 1
+        self._limits.check_frames(self.format, self._frames, self._decoded)
         if self._another_frame():
             self._frame = self._open_frame()
         else:

@@ -16,12 +16,13 @@ class ZstdDecoder(Decoder):
     format = "zstd"
 
     def __init__(self, reader: CompressedReader, limits: DecodeLimits) -> None:
-        self._watched = _Watched(reader, FrameWalk(limits.max_memory))
+        self._watched = _Watched(reader, FrameWalk(limits.max_memory), limits)
         decompressor = zstandard.ZstdDecompressor(max_window_size=limits.max_memory)
         self._produced = 0
         self._stream = decompressor.stream_reader(self._watched, PIECE, read_across_frames=True, closefd=False)  # type: ignore[arg-type]
 
     def readinto(self, view: memoryview) -> int:
+        self._watched.decoded = self._produced + len(view)
         try:
             produced = self._stream.readinto(view)
         except zstandard.ZstdError as error:
@@ -44,13 +45,17 @@ class ZstdDecoder(Decoder):
 
 
 class _Watched:
-    """The reader as libzstd sees it; what passes is shown to the walk first."""
+    """The reader as libzstd sees it; what passes is shown to the walk first. ``decoded``: bytes so far, or more."""
 
-    def __init__(self, reader: CompressedReader, walk: FrameWalk) -> None:
+    def __init__(self, reader: CompressedReader, walk: FrameWalk, limits: DecodeLimits) -> None:
         self._reader = reader
         self.walk = walk
+        self._limits = limits
+        self.decoded = 0
 
     def read(self, size: int = -1, /) -> bytes:
+        # Those of before: they are decoded by now.
+        self._limits.check_frames("zstd", self.walk.blocks + self.walk.skipped, self.decoded)
         data = self._reader.read(size)
         self.walk.feed(data)
         return data

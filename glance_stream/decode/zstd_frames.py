@@ -28,7 +28,7 @@ class FrameWalk:
 
     def __init__(self, max_window: int) -> None:
         self._max_window = max_window
-        self.blocks = 0
+        self.blocks = self.skipped = 0  # frames that hold no blocks
         self.block = (0, 0, 0)  # last, kind, size
         self.window = 0
         self.content_size: int | None = 0  # all frames' so far, None once one of them doesn't say
@@ -86,6 +86,7 @@ class FrameWalk:
 
     def _skippable_size(self, field: bytes) -> None:
         self._skip = int.from_bytes(field, "little")
+        self.skipped += 1
         self._await(4, self._magic)
 
     def _descriptor(self, field: bytes) -> None:
