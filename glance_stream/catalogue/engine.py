@@ -181,4 +181,4 @@ def _sides(engine: Engine) -> tuple[Engine, Engine]:
     """The same connections for reading and for writing."""
     if engine.dialect.name == "sqlite":
         return engine, engine.execution_options(**{sqlite.IMMEDIATE: True})
-    return engine.execution_options(isolation_level="REPEATABLE READ"), engine
+    return engine.execution_options(**{servers.SNAPSHOT: True}), engine

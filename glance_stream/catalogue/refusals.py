@@ -41,22 +41,26 @@ def refusal(name: str, error: sql.DBAPIError) -> CatalogueError:
 
 def may_pass(error: sql.DBAPIError) -> bool:
     """Not so for SQLite, which has waited for the other process itself."""
-    orig, unsaid = error.orig, ""
-    if error.connection_invalidated:
+    orig = error.orig
+    if error.connection_invalidated or _number(orig) in MARIADB_PASSES:
         return True
-    state = getattr(orig, "sqlstate", unsaid)
-    if state is not unsaid:
-        if state is None:  # libpq does not say why it could not connect but in words
-            return isinstance(error, sql.OperationalError)
-        return state in POSTGRESQL_PASSES or state.startswith("08")
-    return isinstance(error, sql.OperationalError | sql.InternalError) and _number(orig) in MARIADB_PASSES
+    if not hasattr(orig, "sqlstate") or _number(orig) is not None:
+        return False
+    state = _state(orig)
+    if not state:  # libpq does not say why it could not connect but in words
+        return isinstance(error, sql.OperationalError)
+    return state in POSTGRESQL_PASSES or state.startswith("08")
 
 
 def code_of(error: BaseException | None) -> str:
-    """SQLite's primary result code (extended ones add a word, as in SQLITE_IOERR_FSYNC), SQLSTATE, or MariaDB's number."""
+    """SQLite's primary result code (extended ones add a word, as in SQLITE_IOERR_FSYNC), MariaDB's number, or SQLSTATE."""
     sqlite = "_".join(getattr(error, "sqlite_errorname", "").split("_")[:2])
-    return sqlite or getattr(error, "sqlstate", None) or str(_number(error))
+    return sqlite or str(_number(error) or _state(error))
 
 
-def _number(error: BaseException | None) -> object:
-    return error.args[0] if error is not None and error.args else None
+def _number(error: BaseException | None) -> int | None:
+    return error.args[0] if error is not None and error.args and isinstance(error.args[0], int) else None
+
+
+def _state(error: BaseException | None) -> str:
+    return getattr(error, "sqlstate", None) or ""

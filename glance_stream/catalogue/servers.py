@@ -10,13 +10,15 @@ import time
 from collections.abc import Generator
 from typing import Any
 
-from sqlalchemy import URL, Dialect, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Dialect, Engine, create_engine, event
 
 CONNECT_SECONDS = 10
 LOCK_SECONDS = 20
 STATEMENT_SECONDS = 30
 ANSWER_SECONDS = 40  # the least that lets the server's own limits be heard of first
 IDLE_SECONDS = 60
+
+SNAPSHOT = "glance_stream_snapshot"  # execution option of an engine whose transactions see one state throughout
 
 # As they are written, and as they are meant: SQLAlchemy has other drivers in mind.
 DRIVERS = {
@@ -44,6 +46,7 @@ def create(url: URL) -> Engine:
         isolation_level="READ COMMITTED",
         connect_args=given,
     )
+    event.listen(engine, "begin", _on_begin)
     if mysql:
         event.listen(engine, "connect", _set_limits)
     else:
@@ -75,6 +78,12 @@ def _pymysql(_url: URL) -> dict[str, Any]:
         "write_timeout": ANSWER_SECONDS,
         "charset": "utf8mb4",
     }
+
+
+def _on_begin(connection: Connection) -> None:
+    """As a statement of its own: SQLAlchemy's way of setting it lets the driver's errors pass as they are."""
+    if connection.get_execution_options().get(SNAPSHOT):
+        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
 
 
 def _set_limits(connection: Any, _record: object) -> None:

@@ -12,7 +12,7 @@ if [ "$user" = root ]; then user=mysql; fi
 start_server() {
     alive "$mariadb/run/server.pid" || spawn "$mariadb/run/server.pid" "$mariadb/log/server.log" mariadbd --no-defaults \
         --user="$user" --datadir="$mariadb/data" --tmpdir="$mariadb/data" --bind-address=127.0.0.1 --port="$(port mariadb)" \
-        --socket="$mariadb/data/s" --pid-file="$mariadb/data/own.pid" --innodb-flush-log-at-trx-commit=0 --innodb-flush-method=nosync \
+        --socket="$mariadb/data/s" --pid-file="$mariadb/data/own.pid" --innodb-flush-log-at-trx-commit=2 --innodb-flush-method=nosync \
         --innodb-buffer-pool-size=16M --innodb-log-file-size=8M --skip-log-bin --skip-name-resolve --max-connections=60
     until_true 60 mariadb "$mariadb/log/server.log" answering
 }
