@@ -8,13 +8,14 @@ import random
 import subprocess
 import sys
 import tempfile
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import crash
 from crash.harness import Harness
 from crash.power import STORES, PowerHarness, compiler
 from crash.report import Report
-from crash.site import Servers, database_url, make_places
+from crash.site import Servers, make_places
 
 
 def main() -> int:
@@ -47,27 +48,24 @@ def _arguments() -> argparse.Namespace:
 def _run(given: argparse.Namespace, seed: int, about: dict[str, object]) -> Report:
     if given.power:
         return _cut_power(given, seed, about)
-    servers = Servers()
-    with tempfile.TemporaryDirectory(prefix="crash-") as name:
-        directory = Path(name)
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="crash-")))
+        servers = stack.enter_context(closing(Servers()))
         places = make_places(servers, given.stores.split(","), directory)
+        for place in places:
+            stack.callback(place.close)
         harness = Harness(
             directory,
             places,
-            database_url(given.database, directory),
+            stack.enter_context(servers.database(given.database, directory)),
             seed,
             signals=given.signal.split(","),
             twice=given.twice,
             operations=given.operations.split(","),
             about=about,
         )
-        try:
-            return harness.run(given.count)
-        finally:
-            harness.close()
-            for place in places:
-                place.close()
-            servers.close()
+        stack.callback(harness.close)
+        return harness.run(given.count)
 
 
 def _cut_power(given: argparse.Namespace, seed: int, about: dict[str, object]) -> Report:

@@ -48,11 +48,15 @@ class Records:
     rows: dict[str, int]
 
 
+DRIVERS = {"postgresql": "postgresql+psycopg", "mariadb": "mysql+pymysql"}
+
+
 class CatalogueView:
     """A connection of its own for each look: none is held while a victim works."""
 
     def __init__(self, url: str) -> None:
-        self._engine = create_engine(url, poolclass=NullPool)
+        scheme, colon, rest = url.partition(":")
+        self._engine = create_engine(DRIVERS.get(scheme, scheme) + colon + rest, poolclass=NullPool)
 
     def read(self) -> Records:
         with self._connect() as connection:

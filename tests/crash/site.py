@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import secrets
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).parent.parent / "servers"))
 
-from real_servers import S3Server, SwiftServer
+from real_databases import DatabaseServer
+from real_servers import CephCluster, S3Server, SwiftServer
 from server_daemons import BUILD, Fleet
 
 from crash.places import FilePlace, Place, S3Place, SwiftPlace
@@ -31,7 +34,11 @@ class Servers:
             return S3Place(kind, self.s3())
         if kind.startswith("swift"):
             return SwiftPlace(kind, self.swift())
-        raise SystemExit(f"there is no store of kind {kind!r}: file, s3, swift")
+        if kind.startswith("rbd"):
+            from crash.rbd_place import RbdPlace  # whose bindings are the distribution's
+
+            return RbdPlace(kind, self.ceph())
+        raise SystemExit(f"there is no store of kind {kind!r}: file, s3, swift, rbd")
 
     def s3(self) -> S3Server:
         said = self._described("radosgw")
@@ -41,6 +48,30 @@ class Servers:
         said = self._described("swift")
         return SwiftServer(said["auth_url"], said["user"], said["key"], "1", {})
 
+    def ceph(self) -> CephCluster:
+        said = self._described("ceph")
+        paths = {name: Path(said[name]) for name in ("conf", "keyring", "reader_keyring")}
+        words = {name: said[name] for name in ("fsid", "mon_host", "pool", "user", "key", "objectstore")}
+        return CephCluster(**paths, **words, daemons={})
+
+    @contextmanager
+    def database(self, name: str, directory: Path) -> Iterator[str]:
+        """The URL of an empty one, which is gone afterwards."""
+        if "://" in name:
+            yield name
+            return
+        if name == "sqlite":
+            yield f"sqlite:///{directory / 'catalogue.db'}"
+            return
+        if name not in ("postgresql", "mariadb"):
+            raise SystemExit(f"there is no database {name!r}: sqlite, postgresql, mariadb, or a URL")
+        server = DatabaseServer(name, self._described(name)["url"], self._fleet.handles(name)["server"])
+        database = f"crash_{secrets.token_hex(6)}"
+        server.query(f"CREATE DATABASE {database}")
+        yield f"{server.url}{database}"
+        server.end_sessions(database)
+        server.query(f"DROP DATABASE {database}")
+
     def _described(self, server: str) -> dict:  # type: ignore[type-arg]
         if missing := self._fleet.missing(server):
             raise SystemExit(f"{server}: {', '.join(missing)} not installed: run tests/servers/install.sh")
@@ -48,14 +79,6 @@ class Servers:
 
     def close(self) -> None:
         self._fleet.stop()
-
-
-def database_url(database: str, directory: Path) -> str:
-    if database == "sqlite":
-        return f"sqlite:///{directory / 'catalogue.db'}"
-    if "://" in database:
-        return database
-    raise SystemExit(f"there is no database {database!r}: sqlite, postgresql, mariadb, or a URL")
 
 
 def make_places(servers: Servers, kinds: Sequence[str], directory: Path) -> list[Place]:
