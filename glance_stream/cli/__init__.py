@@ -82,6 +82,8 @@ def group(invocation: Invocation, config: str | None, glance_config: tuple[str, 
     invocation.glance_config = glance_config
     invocation.reporter.verbose = verbose
     logging.getLogger().setLevel(logging.INFO if verbose else logging.WARNING)
+    # Its inspectors repeat what a bad image holds, a MiB of it if need be; the refusal says what matters.
+    logging.getLogger("oslo_utils").setLevel(logging.NOTSET if verbose else logging.CRITICAL)
 
 
 for module in (import_, copy, verify, delete, list, show, stores, check, recover, bench):
