@@ -20,12 +20,13 @@ import msgspec
 
 from glance_stream.errors import InvalidRequest
 from glance_stream.model import CONTAINER_FORMATS, DEFAULT_HASH_ALGO, DISK_FORMATS
+from glance_stream.units import ByteSize as ByteSize
+from glance_stream.units import Duration, parse_duration
+from glance_stream.units import parse_size as parse_size
 
 CONFIG_VARIABLE = "GLANCE_STREAM_CONFIG"
 APPLICATION = "glance-stream"
 RESERVED_STORE_PREFIX = "os_glance_"  # Glance's staging and tasks stores; all-stores once imported into them (bug 1863879)
-BINARY_UNITS = {"kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "tib": 1 << 40}
-SIZE_UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12, **BINARY_UNITS}
 PATH_OPTIONS = re.compile(r"(.*_)?(path|file|dir|ca)")  # names of store options that are paths: `path`, `ca_file`, ...
 SLOT_ALIGNMENT = 4096
 UNDER = (  # what another configuration may say in the place of this one, beside its stores
@@ -44,20 +45,17 @@ Seconds = Annotated[float, msgspec.Meta(gt=0)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=1000)]
 
 
-class ByteSize(int):
-    """A number of bytes, written as an integer or with a unit: ``4194304``, ``"4 MiB"``."""
-
-
 class CatalogueConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the records are."""
+    """Where the records are. ``lease``: how long an operation without progress keeps its image; Glance's is 60 minutes."""
 
     url: str
+    lease: Duration = Duration(3600)
 
     def __repr__(self) -> str:
-        return f"CatalogueConfig(url={mask_password(self.url)!r})"
+        return f"CatalogueConfig(url={mask_password(self.url)!r}, lease={int(self.lease)})"
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:
-        return [("url", mask_password(self.url))]
+        return [("url", mask_password(self.url)), ("lease", int(self.lease))]
 
 
 class WrapperConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -191,22 +189,6 @@ def default_catalogue() -> CatalogueConfig:
     return CatalogueConfig(url=f"sqlite:///{_data_directory() / 'catalogue.db'}")
 
 
-def parse_size(value: object) -> ByteSize:
-    """Bytes from an integer or from text with a unit. Raises ValueError."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        number: float = value
-    elif isinstance(value, str) and (found := re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*", value)):
-        unit = SIZE_UNITS.get(found[2].lower())
-        if unit is None:
-            raise ValueError(f"unknown unit {found[2]!r}, write one of B, KiB, MiB, GiB, TiB, kB, MB, GB, TB")
-        number = float(found[1]) * unit if "." in found[1] else int(found[1]) * unit
-    else:
-        raise ValueError(f"expected a size such as 4194304 or '4 MiB', got {value!r}")
-    if number < 1 or number != int(number):
-        raise ValueError(f"expected a whole number of bytes, at least 1, got {value!r}")
-    return ByteSize(number)
-
-
 def expand_path(value: str, base: Path) -> str:
     """An absolute path: ``~`` and ``$NAME`` replaced, relative to ``base``. Raises ValueError for a variable that is not set."""
     expanded = os.path.expandvars(os.path.expanduser(value))
@@ -271,6 +253,8 @@ def check_values(config: Config, stores: Mapping[str, StoreConfig], name: str) -
         )
     if config.transfer.slot_size % SLOT_ALIGNMENT or not 1 << 16 <= config.transfer.slot_size <= 1 << 30:
         raise InvalidRequest(f"{name}: transfer.slot_size: must be a multiple of 4 KiB from 64 KiB to 1 GiB")
+    if config.catalogue.lease < 1:
+        raise InvalidRequest(f"{name}: catalogue.lease: must be at least 1s; what holds an image needs time to say that it lives")
     _check_places(stores, name)
     algorithm = config.hashing_algorithm
     if algorithm not in hashlib.algorithms_available or algorithm.startswith("shake"):
@@ -302,12 +286,13 @@ def directories_of(store: StoreConfig) -> list[str]:
 def _catalogue(table: object, name: str, base: Path) -> CatalogueConfig:
     if table is None:
         return default_catalogue()
-    config = _section(table, CatalogueConfig, name, "catalogue")
+    whole = {"url": default_catalogue().url, **table} if isinstance(table, dict) else table
+    config = _section(whole, CatalogueConfig, name, "catalogue")
     scheme, slashes, path = config.url.partition(":///")
     if not scheme.startswith("sqlite") or not slashes or not path or path.startswith(("file:", ":memory:")):
         return config
     database, mark, query = path.partition("?")
-    return CatalogueConfig(url=f"{scheme}:///{_expanded(database, base, name, 'catalogue.url')}{mark}{query}")
+    return msgspec.structs.replace(config, url=f"{scheme}:///{_expanded(database, base, name, 'catalogue.url')}{mark}{query}")
 
 
 def _stores(table: object, name: str, base: Path, under: Mapping[str, StoreConfig]) -> dict[str, StoreConfig]:
@@ -354,7 +339,7 @@ def _section(table: object, kind: type[S], name: str, key: str) -> S:
 
 def _convert(value: object, kind: type[S], name: str, key: str) -> S:
     try:
-        return msgspec.convert(value, kind, dec_hook=_decode_size)
+        return msgspec.convert(value, kind, dec_hook=_decode)
     except msgspec.ValidationError as error:
         message, _, where = str(error).partition(" - at `$")
         path = f"{key}{where.rstrip('`')}".strip(".")
@@ -363,8 +348,8 @@ def _convert(value: object, kind: type[S], name: str, key: str) -> S:
         raise InvalidRequest(f"{name}: {path}: {problem}") from error
 
 
-def _decode_size(kind: type, value: object) -> ByteSize:
-    return parse_size(value)
+def _decode(kind: type, value: object) -> int:
+    return parse_duration(value) if kind is Duration else parse_size(value)
 
 
 def _expanded(value: str, base: Path, name: str, key: str) -> str:

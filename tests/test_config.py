@@ -140,7 +140,8 @@ def test_the_first_store_is_the_default(write: Callable[[str], Path]) -> None:
         ("source = '/etc/passwd'", "source: unknown key"),
         ("[transfer]\nslotsize = 4", "transfer.slotsize: unknown key; did you mean 'slot_size'?"),
         ("[catalogue]\nuri = 'x'", "catalogue.uri: unknown key; did you mean 'url'?"),
-        ("[catalogue]", "catalogue: missing: add url = ..."),
+        ("[catalogue]\nlease = 3600", "catalogue.lease: expected a time such as 90m, 24h or 7d, got 3600"),
+        ("[catalogue]\nlease = '0s'", "catalogue.lease: must be at least 1s"),
         ("catalogue = 3", "catalogue: expected"),
         ("[catalogue]\nurl = 3", "catalogue.url: expected str, got int"),
         ("[transfer]\nslots = 'many'", "transfer.slots: expected int, got str"),
@@ -375,3 +376,10 @@ def test_a_store_of_either_may_not_lie_in_a_directory_of_the_other(write: Callab
 )
 def test_a_url_is_shown_without_what_may_be_a_secret(url: str, shown: str) -> None:
     assert mask_password(url) == shown
+
+
+@pytest.mark.parametrize(("written", "seconds"), [("", 3600), ('lease = "90s"', 90), ('lease = "2h"', 7200)])
+def test_a_lease_is_written_with_its_unit(write: Callable[[str], Path], home: Path, written: str, seconds: int) -> None:
+    found = load(write(f"[catalogue]\n{written}\n{STORE}path = '/a'")).catalogue
+    assert found.lease == seconds
+    assert found.url.startswith(f"sqlite:///{home}")

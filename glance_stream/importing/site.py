@@ -47,7 +47,7 @@ class Site:
         Raises InvalidRequest, CatalogueError.
         """
         return cls(
-            catalogue=Catalogue(config.catalogue.url),
+            catalogue=Catalogue(config.catalogue.url, lease=config.catalogue.lease),
             stores=Stores(config.stores, transfer=config.transfer),
             default_store=config.default_store,
             hash_algo=config.hashing_algorithm,

@@ -30,6 +30,7 @@ FLOORS = {
     "glance_stream.threads": 0,
     "glance_stream.loop": 0,
     "glance_stream.config": 0,
+    "glance_stream.units": 0,
     "glance_stream.model": 0,
     "glance_stream.errors": 0,
     "glance_stream._chunker": 0,
