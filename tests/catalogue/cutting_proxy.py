@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
 from contextlib import suppress
 from types import TracebackType
+
+COMMIT = re.compile(rb"COMMIT(?!TED)")  # "BEGIN ISOLATION LEVEL READ COMMITTED" is another thing
 
 LOST = "before it arrives"
 UNANSWERED = "its answer"
@@ -42,13 +45,14 @@ class CuttingProxy:
                 return
             server = socket.create_connection(self._server, timeout=60)
             self._open += [client, server]
-            self._start(self._forward, client, server)
-            self._start(self._back, server, client)
+            answered = threading.Event()
+            self._start(self._forward, client, server, answered)
+            self._start(self._back, server, client, answered)
 
-    def _forward(self, client: socket.socket, server: socket.socket) -> None:
+    def _forward(self, client: socket.socket, server: socket.socket, answered: threading.Event) -> None:
         try:
             while data := client.recv(1 << 16):
-                how = self._wanted if b"COMMIT" in data else None
+                how = self._wanted if COMMIT.search(data) else None
                 if how is None:
                     server.sendall(data)
                     continue
@@ -57,17 +61,20 @@ class CuttingProxy:
                 _end(client)
                 if how == LATE:
                     self.release.wait(60)
-                if how != LOST:
-                    server.sendall(data)
-                    server.recv(1 << 16)  # it has done so
+                if how == LOST:
+                    break
+                answered.clear()
+                server.sendall(data)
+                answered.wait(60)
                 break
         except OSError:
             pass
         _end(server)
 
-    def _back(self, server: socket.socket, client: socket.socket) -> None:
+    def _back(self, server: socket.socket, client: socket.socket, answered: threading.Event) -> None:
         try:
             while data := server.recv(1 << 16):
+                answered.set()
                 client.sendall(data)
         except OSError:
             pass
