@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from glance_stream import threads
+from glance_stream.catalogue import may_be_taken_over
 from glance_stream.chunker import DEFAULT_SLOT_SIZE, DigestRefused
 from glance_stream.errors import GlanceStreamError, InvalidRequest, NotFound, ObjectDamaged
 from glance_stream.importing.site import Site
@@ -14,6 +15,7 @@ from glance_stream.model import Fingerprints, Image, Location, Status
 from glance_stream.transfer import Examined, Observer, examine
 
 FINGERPRINT_SIZE = 16
+LOOKS = 3  # at a location whose record changes while it is read
 
 
 class Verdict(StrEnum):
@@ -61,7 +63,7 @@ async def verify(
     """Read the image from one store or from each of its stores, one after the other, and compare with its record.
 
     Raises InvalidRequest, ImageNotFound. What is wrong with a location is a verdict and not an error. A copy that was deleted in
-    due form while the others were read is no copy any more and has no verdict.
+    due form meanwhile, or is being deleted, is no copy any more and has no verdict.
     """
     image = await site.image(image_id)
     if image.status is not Status.ACTIVE:
@@ -76,14 +78,44 @@ async def verify(
     for number, location in enumerate(wanted, 1):
         if reading is not None:
             reading(location.store_id, number, len(wanted))
-        found = await _check(site, image, location, recorded, observer)
-        if found.verdict is Verdict.GOOD or store_id is not None or await _is_recorded(site, image_id, location):
+        found = await _verdict(site, image, location, recorded, observer)
+        if found is not None:
             checked.append(found)
+        elif store_id is not None:
+            raise InvalidRequest(f"image {image_id} was deleted from store {store_id!r} while it was read")
+    if not checked:
+        raise InvalidRequest(f"image {image_id} was deleted while it was read")
     return Verification(image, tuple(checked))
 
 
-async def _is_recorded(site: Site, image_id: str, location: Location) -> bool:
-    return any(one.url == location.url for one in (await site.image(image_id)).locations)
+async def _verdict(
+    site: Site, image: Image, location: Location, recorded: Fingerprints | None, observer: Observer | None
+) -> Checked | None:
+    """None for a copy that is none any more. Raises ImageNotFound when the image is gone altogether.
+
+    No lock is held, for reading may take hours. So what is found bad counts only if the record, when it is looked at again, is
+    still that with which it was compared: the image may have been deleted meanwhile and imported anew, of other bytes.
+    """
+    for _ in range(LOOKS):
+        found = await _check(site, image, location, recorded, observer)
+        if found.verdict is Verdict.GOOD:
+            break
+        deleting = await _being_deleted(site, image.image_id)  # first: what is deleted by now is not recorded any more
+        before, image = image, await site.image(image.image_id)
+        if location.url in deleting or all(one.url != location.url for one in image.locations):
+            return None
+        if image.updated_at == before.updated_at:
+            break
+        recorded = await threads.call(site.catalogue.fingerprints, image.image_id)
+    return found
+
+
+async def _being_deleted(site: Site, image_id: str) -> set[str]:
+    """URLs whose data is about to go, or gone, and whose record is to follow: not where the process that was at it is dead."""
+    interrupted = await threads.call(site.catalogue.interruption, image_id)
+    if interrupted is None or interrupted.deletion is None or may_be_taken_over(interrupted.task):
+        return set()
+    return {location.url for location in interrupted.deletion.locations}
 
 
 async def _check(site: Site, image: Image, location: Location, recorded: Fingerprints | None, observer: Observer | None) -> Checked:

@@ -15,6 +15,7 @@ from sqlalchemy import text
 from glance_stream import threads
 from glance_stream.catalogue import Catalogue
 from glance_stream.importing import Site
+from glance_stream.model import Location
 from glance_stream.stores import Stores
 
 STORES = ("a", "b", "c", "d")
@@ -46,12 +47,20 @@ class Gate:
         self._go.set()
 
 
+class GatedStore(FaultyStore):
+    """Has one more step: the data is deleted, and nobody has been told."""
+
+    async def delete(self, location: Location) -> None:
+        await super().delete(location)
+        await threads.call(self.meet, "after delete")
+
+
 class Host(House):
     """A site in a process of its own, as far as the catalogue can tell: connections, stores and lock are nobody else's."""
 
     def __init__(self, root: Path, url: str, faults: Mapping[str, Mapping[str, Fault]] | None = None) -> None:
         catalogue = Catalogue(url)
-        stores = {name: FaultyStore(name, root / "stores" / name, (faults or {}).get(name)) for name in STORES}
+        stores = {name: GatedStore(name, root / "stores" / name, (faults or {}).get(name)) for name in STORES}
         super().__init__(root, Site(catalogue, Stores({}, stores), "a", limits=PATIENT), catalogue)  # type: ignore[arg-type]
 
     def faulty(self, store_id: str) -> FaultyStore:

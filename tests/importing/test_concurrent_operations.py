@@ -65,8 +65,11 @@ FIRST = [
     *(("copy to c", "c", step) for step in WRITE_STEPS),
     ("delete from b", "a", "stat"),
     ("delete from b", "b", "delete"),
+    ("delete from b", "b", "after delete"),
     ("delete", "a", "delete"),
+    ("delete", "a", "after delete"),
     ("delete", "b", "delete"),
+    ("delete", "b", "after delete"),
 ]
 firsts = pytest.mark.parametrize(("name", "store", "step"), FIRST, ids=lambda value: str(value).replace(" ", "-"))
 FEW = [("import", "b", "write"), ("copy to c", "c", "after commit"), ("delete from b", "b", "delete"), ("delete", "b", "delete")]
@@ -118,6 +121,9 @@ def assert_the_second_is_refused(second: Operations, first: str, store: str) -> 
     verified = second.do("verify")
     if first == "import":
         assert isinstance(verified, InvalidRequest)
+    elif isinstance(verified, InvalidRequest):
+        assert "was deleted while it was read" in str(verified)
+        assert second.host.files() == []
     else:
         assert verified.checked
         assert {one.verdict for one in verified.checked} == {Verdict.GOOD}
@@ -218,20 +224,48 @@ def test_the_record_is_deleted_by_somebody_else(hosts: tuple[Host, Host], name: 
     assert (found.images, found.held, found.leftovers) == ((), (), ())
 
 
+def reading_b(host: Host, image_id: str) -> tuple[Gate, Any]:
+    """A `verify` that is about to read store b."""
+    gate = Gate()
+
+    def reading(store_id: str, number: int, total: int) -> None:
+        if store_id == "b":
+            gate()
+
+    verifying = beside(lambda: verify(host.site, image_id, reading=reading))
+    assert gate.reached.wait(PATIENCE)
+    return gate, verifying
+
+
+def test_an_image_is_imported_anew_while_it_is_verified(hosts: tuple[Host, Host]) -> None:
+    """What is compared with the record of before is not damaged for that."""
+    image = hosts[0].active(DATA, "a", "b")
+    gate, verifying = reading_b(hosts[0], image.image_id)
+    run(delete_image(hosts[1].site, image.image_id))
+    hosts[1].import_(content(seed=9), image_id=image.image_id, stores=["b"])
+    gate.open()
+    assert [(one.store_id, one.verdict) for one in verifying.result(PATIENCE).checked] == [("a", Verdict.GOOD), ("b", Verdict.GOOD)]
+
+
+@pytest.mark.parametrize("damage", [True, False])
+def test_damage_is_found_whatever_else_goes_on(hosts: tuple[Host, Host], damage: bool) -> None:
+    """A record that changes meanwhile excuses nothing."""
+    image = hosts[0].active(DATA, "a", "b")
+    gate, verifying = reading_b(hosts[0], image.image_id)
+    run(copy_image(hosts[1].site, image.image_id, stores=["c"]))
+    path = hosts[1].directory("b") / image.image_id
+    path.write_bytes(content(seed=9)) if damage else path.unlink()
+    gate.open()
+    found = verifying.result(PATIENCE)
+    assert found.checked[1].verdict is (Verdict.DAMAGED if damage else Verdict.MISSING)
+    assert found.damaged
+
+
 @pytest.mark.parametrize("other", ["delete", "delete from b"])
 def test_a_copy_that_is_read_is_deleted_meanwhile(hosts: tuple[Host, Host], other: str) -> None:
     """`verify` holds no lock: what was deleted in due form while it was read is not called damaged."""
     image = hosts[0].active(DATA, "a", "b")
-    read: list[str] = []
-    gate = Gate()
-
-    def reading(store_id: str, number: int, total: int) -> None:
-        read.append(store_id)
-        if store_id == "b":
-            gate()
-
-    verifying = beside(lambda: verify(hosts[0].site, image.image_id, reading=reading))
-    assert gate.reached.wait(PATIENCE)
+    gate, verifying = reading_b(hosts[0], image.image_id)
     run(Operations(hosts[1], image.image_id).start(other)())
     gate.open()
     if other == "delete":
