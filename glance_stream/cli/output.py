@@ -148,7 +148,8 @@ class Human(Reporter):
         for line in result.lines:
             self.tell(line)
         if result.error is not None:
-            say(sys.stderr, f"error: {result.error[1]}")
+            for line in f"error: {result.error[1]}".split("\n"):  # one for each copy that could not be read
+                say(sys.stderr, line)
         for line in result.complaints:
             say(sys.stderr, line)
 

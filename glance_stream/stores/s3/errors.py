@@ -6,9 +6,11 @@ Only a refusal's code is repeated, never its text: servers quote the request the
 from __future__ import annotations
 
 import re
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from glance_stream.errors import (
     Duplicate,
@@ -21,6 +23,9 @@ from glance_stream.errors import (
     StoreUnavailable,
 )
 from glance_stream.sources.http_answer import Answer
+from glance_stream.sources.tls_refusal import tls_refusal
+
+T = TypeVar("T", bound=BaseException)
 
 INSTALL = "botocore is not installed: pip install 'glance-stream[s3]', or the package python3-botocore of Debian"
 
@@ -30,6 +35,16 @@ NO_BUCKET = "create the bucket, correct its name, or set create_bucket = true"
 _FULL = {"EntityTooLarge", "InsufficientStorage", "QuotaExceeded", "XMinioStorageFull", "XMinioAdminBucketQuotaExceeded"}
 _FULL_STATUS = {413, 507}
 _DENIED_STATUS = {401, 403}
+# What to look at; a server that was asked with HEAD gives no code.
+_DENIED = {
+    "AccessDenied": "the credentials are known and may not do that: look at the bucket's policy and at whose bucket it is",
+    "ExpiredToken": "session_token has run out",
+    "InvalidAccessKeyId": "the server does not know access_key",
+    "InvalidToken": "session_token is not valid",
+    "RequestTimeTooSkewed": "this machine's clock differs from the server's",
+    "SignatureDoesNotMatch": "secret_key is not that of access_key, or region is not the server's",
+}
+_DENIED_UNSAID = "look at access_key, secret_key and region, and at what they may do in the bucket"
 _GONE = {"NoSuchKey", "NoSuchUpload", "NotFound", "404"}
 _PASSING = {"ConditionalRequestConflict", "OperationAborted", "RequestTimeout", "SlowDown", "ServiceUnavailable", "InternalError"}
 _PASSING |= {
@@ -52,7 +67,7 @@ def refusal(store_id: str, what: str, status: int, code: str, retry_after: float
     if code in _FULL or status in _FULL_STATUS:
         return StoreFull(store_id, said)
     if status in _DENIED_STATUS:
-        return StoreDenied(store_id, said)
+        return StoreDenied(store_id, f"{said}: {_DENIED.get(code, _DENIED_UNSAID)}")
     if code in _PASSING or status in _PASSING_STATUS or (status >= 500 and status != 501):
         return StoreUnavailable(store_id, said, retry_after=retry_after)
     if status == 412:
@@ -84,18 +99,43 @@ def mapped(store_id: str, what: str) -> Iterator[None]:
         if isinstance(error, sdk.NoCredentialsError | sdk.PartialCredentialsError | sdk.CredentialRetrievalError):
             raise StoreDenied(store_id, f"{what}: no usable credentials: set access_key and secret_key") from error
         if isinstance(error, sdk.ConnectTimeoutError | sdk.ReadTimeoutError):
-            raise StoreTimeout(store_id, f"{what}: timed out") from error
-        if isinstance(error, sdk.SSLError):
-            raise StoreError(
-                store_id, f"{what}: the server's certificate is not trusted: name its CA with the option ca"
-            ) from error
+            raise StoreTimeout(store_id, f"{what}: {_server(error)} timed out") from error
+        tls = _cause(error, ssl.SSLError)
+        if tls is not None and (refused := tls_refusal(tls, _server(error))) is not None:
+            raise StoreError(store_id, f"{what}: {refused}") from error
         if isinstance(error, sdk.HTTPClientError | sdk.ConnectionError | ResponseParserError):
-            raise StoreUnavailable(store_id, f"{what}: {type(error).__name__}") from error
+            raise StoreUnavailable(store_id, f"{what}: {_failure(error)}") from error
         if isinstance(error, sdk.BotoCoreError):
             raise StoreError(store_id, f"{what}: {type(error).__name__}") from error
         if isinstance(error, ValueError):  # an endpoint or a name that it can't make a request of
             raise StoreError(store_id, f"{what}: botocore can't use the endpoint, the bucket's name or the region") from error
         raise
+
+
+def _failure(error: Exception) -> str:
+    """Which server, and what the system says. botocore's own texts repeat the request."""
+    cause = _cause(error, OSError)
+    reason = cause.strerror if cause is not None and cause.strerror else type(error).__name__
+    return f"no connection to {_server(error)}: {reason}" if type(error).__name__ == "EndpointConnectionError" else reason
+
+
+def _server(error: Exception) -> str:
+    """Host and port of the request, without what a URL may hold beside."""
+    address = urlsplit(str(getattr(error, "kwargs", {}).get("endpoint_url") or ""))
+    return address.netloc.rpartition("@")[2] or "the server"
+
+
+def _cause(error: BaseException | None, kind: type[T]) -> T | None:
+    """The innermost of this kind: what botocore wraps is given along, or is the cause of what is."""
+    found = None
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        if isinstance(error, kind):
+            found = error
+        given = getattr(error, "kwargs", {}).get("error") or getattr(error, "reason", None)
+        error = given if isinstance(given, BaseException) else error.__cause__ or error.__context__
+    return found
 
 
 def _refused(store_id: str, what: str, response: dict[str, Any]) -> StoreError:

@@ -19,6 +19,9 @@ from glance_stream.stores.swift.connection import Connection, Network, Reply
 
 NEWEST = {"X-Newest": "true"}
 
+NO_CONTAINER = "create the container, correct its name, or set create_container = true"
+DENIED = "look at the user's role in the project, and at the container's read and write ACL"
+
 
 class SwiftClient:
     """``container`` may be missing: that is told apart from a missing object."""
@@ -45,7 +48,7 @@ class SwiftClient:
         status, after = answer.status, answer.retry_after
         message = f"{doing}: status {status}"
         if status in (401, 403):
-            return StoreDenied(self.store_id, message)
+            return StoreDenied(self.store_id, f"{message}: {DENIED}")
         if status in (413, 507):
             return StoreFull(self.store_id, f"{message}, no room or quota left")
         if status in (408, 504):
@@ -98,7 +101,7 @@ class Session:
         return self.no_container()
 
     def no_container(self) -> StoreError:
-        error = StoreUnavailable(self._client.store_id, f"the container {self._client.container} is not there")
+        error = StoreUnavailable(self._client.store_id, f"the container {self._client.container} is not there: {NO_CONTAINER}")
         error.retryable = False  # somebody has to make it
         return error
 

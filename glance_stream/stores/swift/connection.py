@@ -17,6 +17,7 @@ from glance_stream.errors import InvalidRequest, StoreError, StoreTimeout, Store
 from glance_stream.sources.http_address import Address
 from glance_stream.sources.http_answer import Answer
 from glance_stream.sources.http_wire import trust
+from glance_stream.sources.tls_refusal import tls_refusal
 
 USER_AGENT = "glance-stream"
 MOST = 64 << 20  # bytes of an answer that is kept whole: ten times a full listing or the largest manifest
@@ -66,12 +67,12 @@ class Network:
         server = f"{address.host}:{address.port}"
         try:
             yield
-        except ssl.SSLCertVerificationError as error:
-            message = f"the certificate of {server} is not trusted ({error.verify_message}): name its CA, or correct the URL"
-            raise StoreError(self.store_id, message) from error
         except TimeoutError as error:
             raise StoreTimeout(self.store_id, f"{server} is silent") from error
         except (OSError, http.client.HTTPException) as error:
+            refused = tls_refusal(error, server) if isinstance(error, ssl.SSLError) else None
+            if refused is not None:
+                raise StoreError(self.store_id, refused) from error
             reason = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
             raise StoreUnavailable(self.store_id, f"{server}: {reason}") from error
 
