@@ -144,7 +144,14 @@ async def _from_first_good(
             refused[location.store_id] = error
             if error.leftovers:
                 raise
-    raise SourceError(f"image {image.image_id} can't be read: " + "; ".join(str(error) for error in refused.values()))
+    raise SourceError(
+        _on_lines(f"image {image.image_id} can't be read:", [f"from {store_id}: {error}" for store_id, error in refused.items()])
+    )
+
+
+def _on_lines(what: str, reasons: Sequence[str]) -> str:
+    """Each of several reasons on a line of its own: they are long."""
+    return f"{what} {reasons[0]}" if len(reasons) == 1 else "\n  ".join([what, *reasons])
 
 
 def _recorded_digests(image: Image) -> list[Expectation]:

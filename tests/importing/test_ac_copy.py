@@ -202,7 +202,7 @@ def test_no_good_location_is_a_failure_that_names_each(open_site: OpenSite, tmp_
     for name in ("first", "second"):
         damage(stores[name], before.image_id)
     for must_succeed in (True, False):
-        with pytest.raises(SourceError, match=r"can't be read"):
+        with pytest.raises(SourceError, match=r"can't be read:\n  from first: .+\n  from second: "):
             copy(house, before.image_id, "target", all_stores_must_succeed=must_succeed)
         assert state(house.image(before.image_id)) == state(before)
         assert house.files("target") == []
