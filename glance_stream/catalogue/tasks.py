@@ -99,9 +99,9 @@ def why_locked(task: Task) -> str:
         return f"{task}; the next operation on the image takes it over"
     told = f"{task}, last sign of life at {_second(task.updated_at)}" + (f" ({task.message})" if task.message else "")
     if holder_is_dead(task):
-        return f"{told}; that process is dead: the next operation on the image takes over, or run 'glance-stream recover'"
+        return f"{told}; that process is dead: run 'glance-stream recover', or the next operation on the image takes over"
     if task.is_expired:
-        return f"{told}; its lease has ended: the next operation on the image takes over, or run 'glance-stream recover'"
+        return f"{told}; its lease has ended: run 'glance-stream recover', or the next operation on the image takes over"
     if task.expires_at is None:
         return told
     return f"{told}; wait for its end; unless it makes progress its lock may be taken over at {_second(task.expires_at)}"

@@ -10,6 +10,7 @@ from glance_stream.cli import sizes
 from glance_stream.cli.options import Invocation, json_option, pass_invocation
 from glance_stream.cli.teaching import NO_CATALOGUE, epilog
 from glance_stream.errors import EXIT_FAILED
+from glance_stream.model import IMPORT_TASK
 
 if TYPE_CHECKING:
     from glance_stream.cli.output import Result
@@ -42,9 +43,12 @@ async def _list(site: Site) -> Result:
     images = await threads.call(site.catalogue.list_images)
     lines = [_line(image) for image in images]
     title = [f"{'id':<36}  {'status':<9}  {'size':>10}  {'name':<24}  stores"] if images else ["there are no images yet"]
-    return Result(0, {"images": [image_fields(image) for image in images]}, [*title, *lines])
+    return Result(
+        0, {"images": [{**image_fields(image), "locked": IMPORT_TASK in image.properties} for image in images]}, [*title, *lines]
+    )
 
 
 def _line(image: Image) -> str:
     size = "-" if image.size is None else sizes.iec(image.size)
-    return f"{image.image_id}  {image.status:<9}  {size:>10}  {image.name or '-':<24}  {', '.join(image.stores) or '-'}"
+    locked = " (locked)" if IMPORT_TASK in image.properties else ""
+    return f"{image.image_id}  {image.status:<9}  {size:>10}  {image.name or '-':<24}  {', '.join(image.stores) or '-'}{locked}"

@@ -145,9 +145,7 @@ async def _recorded(site: Site, image_id: str, since: datetime) -> tuple[Leftove
 
 async def _advice(site: Site, image_id: str, image: Image | None, error: BaseException) -> list[str]:
     """What to do now."""
-    if isinstance(error, ImageLocked):
-        return ["wait until that has ended; if its process is gone, run 'glance-stream recover'"]
-    if image is None or isinstance(error, ImageNotFound):
+    if image is None or isinstance(error, ImageNotFound | ImageLocked):
         return []
     holder = await threads.call(site.catalogue.holder, image_id)
     if holder is not None and holder.process.pid == os.getpid():

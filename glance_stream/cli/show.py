@@ -76,24 +76,25 @@ def _task(holder: Task) -> dict[str, object]:
     from glance_stream.catalogue import holder_is_dead
 
     process = holder.process
+    done, total = holder.progress.get("read"), holder.progress.get("total")
     return {
         "task": holder.id,
         "operation": str(holder.operation),
         "host": process.host,
         "pid": process.pid,
         "started_at": _moment(holder.started_at),
+        "last_sign_of_life": _moment(holder.updated_at),
+        "lease_until": _moment(holder.expires_at),
         "message": holder.message,
+        "progress": dict(holder.progress),
+        "percent": None if done is None or not total else round(100 * done / total, 1),
         "dead": holder_is_dead(holder),
+        "expired": holder.is_expired,
     }
 
 
-def _holder(holder: Task) -> str:
-    from glance_stream.catalogue import holder_is_dead
-
-    return f"{holder}; that process is dead: run 'glance-stream recover'" if holder_is_dead(holder) else str(holder)
-
-
 def _lines(image: Image, failures: list[Failure], holder: Task | None) -> list[str]:
+    from glance_stream.catalogue import why_locked
     from glance_stream.cli.results import image_lines
     from glance_stream.config import mask_password
 
@@ -102,16 +103,23 @@ def _lines(image: Image, failures: list[Failure], holder: Task | None) -> list[s
         "virtual": None if image.virtual_size is None else sizes.both(image.virtual_size),
         "created": _moment(image.created_at),
         "updated": _moment(image.updated_at),
-        "locked by": None if holder is None else _holder(holder),
+        "locked by": None if holder is None else why_locked(holder),
     }
     return [
         f"image {image.image_id} ({image.status})",
         *image_lines(image),
         *(f"  {name:<11} {value}" for name, value in facts.items() if value),
         *(f"  location    {one.store_id}: {mask_password(one.url)}" for one in image.locations),
+        *([] if holder is None else _progress_lines(holder)),
         *(f"  property    {name}={value}" for name, value in sorted(image.properties.items()) if _tells(name, value)),
         *(f"  failed      {one.store_id}: {one.error}: {one.message}" for one in failures),
     ]
+
+
+def _progress_lines(holder: Task) -> list[str]:
+    """How much each store of the operation has."""
+    stores = holder.progress.get("stores", {})
+    return [f"  in progress {store_id}: {sizes.iec(done)} written" for store_id, done in sorted(stores.items())]
 
 
 def _tells(name: str, value: str) -> bool:

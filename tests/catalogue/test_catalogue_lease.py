@@ -57,7 +57,7 @@ def test_an_expired_lease_is_taken_over_with_its_journal(catalogue: Catalogue, i
     silent = catalogue.holder(image.image_id)
     assert silent is not None
     assert silent.is_expired
-    with pytest.raises(ImageLocked, match="lease has ended: the next operation"):
+    with pytest.raises(ImageLocked, match="lease has ended: run"):
         catalogue.acquire(image.image_id, a_task(image.image_id))
     lock = catalogue.take_over(image.image_id, a_task(image.image_id))
     assert lock.taken_from == silent

@@ -73,8 +73,14 @@ def test_a_killed_import_is_recovered(program: Program, endless: Endless) -> Non
     process.wait()
     assert "that process is dead: run 'glance-stream recover'" in program.run("show", "jammy")[0]
     assert program.json("show", "jammy")["locked_by"]["dead"] is True
+    assert program.run("list")[0].rstrip().endswith("(locked)")
+    foreseen = program.json("recover", "--dry-run")
+    assert foreseen["images"] == [program.json("show", "jammy")["image_id"]]
+    assert foreseen["discarded"]
+    assert program.json("recover", "--dry-run", "jammy") == foreseen
     out, err = program.run("recover")
     assert out.startswith("recovered image ")
+    assert [f"discarded from {one['store']}: {one['trace']}" for one in foreseen["discarded"]] == out.splitlines()[1:]
     assert err == ""
     assert_untouched(program)
 
@@ -88,7 +94,7 @@ def test_a_stopped_holder_keeps_the_image(program: Program, endless: Endless, im
     assert result["error"]["error"] == "ImageLocked"
     assert f"process {process.pid} " in result["error"]["message"]
     _, err = program.run("import", image, "--id", shown["image_id"], code=6)
-    assert "if its process is gone, run 'glance-stream recover'" in err
+    assert "its lock may be taken over at" in err
     assert len(program.json("recover")["held"]) == 1
     process.send_signal(signal.SIGCONT)
     process.send_signal(signal.SIGINT)

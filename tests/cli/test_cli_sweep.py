@@ -56,8 +56,8 @@ def test_a_store_that_can_not_be_asked_is_named(program: Program) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--dry-run"], "belong to --sweep"),
-        (["--older-than", "1h"], "belong to --sweep"),
+        (["--older-than", "1h"], "belongs to --sweep"),
+        (["jammy", "--sweep"], "leave out the image"),
         (["--sweep", "--older-than", "soon"], "expected a time such as 90m, 24h or 7d"),
         (["--sweep", "--older-than", "-1h"], "expected a time"),
         (["--sweep", "--older-than", ""], "expected a time"),
