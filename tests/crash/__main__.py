@@ -12,7 +12,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 import crash
-from crash.harness import Harness
+from crash.harness import MOST_VIOLATIONS, Harness
 from crash.power import STORES, PowerHarness, compiler
 from crash.report import Report
 from crash.site import Servers, make_places
@@ -38,7 +38,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--signal", default="kill", help="kill, int, term, or several with commas between them")
     parser.add_argument("--twice", action="store_true", help="each signal is followed by a second one, as of an impatient user")
     parser.add_argument("--power", action="store_true", help="cut the power instead; file stores and SQLite")
-    parser.add_argument("--ignore", choices=("file", "directory"), help="with --power: whose fsync the disk does not do")
+    parser.add_argument(
+        "--ignore", choices=("file", "directory"), help="with --power: whose fsync is left out; ends when that is found"
+    )
     parser.add_argument("--operations", default="import,copy,delete", help="what is done to the images")
     parser.add_argument("--jobs", type=int, default=1, help="harnesses side by side, each with a site of its own")
     parser.add_argument("--json", type=Path, help="write the report to this file too")
@@ -74,7 +76,7 @@ def _cut_power(given: argparse.Namespace, seed: int, about: dict[str, object]) -
     with tempfile.TemporaryDirectory(prefix="crash-") as name:
         harness = PowerHarness(Path(name), seed, ignore=given.ignore, about=about | {"stores": ",".join(STORES), "signal": "power"})
         try:
-            return harness.run(given.count)
+            return harness.run(given.count, 1 if given.ignore else MOST_VIOLATIONS)
         finally:
             harness.close()
 

@@ -14,7 +14,7 @@ from crash.places import Place
 from crash.records import CatalogueView, Records
 from crash.report import Report
 from crash.victims import Launcher, Run
-from crash.workload import ABSENT, Operation, Workload, make_samples
+from crash.workload import ABSENT, QUEUED, Operation, Workload, make_samples
 
 CONFIG = """\
 [catalogue]
@@ -29,7 +29,7 @@ WHOLE_EVERY = 25  # points between two looks at every byte of every image
 MOST_DOUBTS = 3
 MOST_VIOLATIONS = 10
 
-DONE, PARTIAL, LEFTOVERS, LOCKED, INTERRUPTED = 0, 3, 5, 6, 130
+DONE, REFUSED, PARTIAL, LEFTOVERS, INTERRUPTED = 0, 2, 3, 5, 130
 
 
 class Harness:
@@ -71,10 +71,10 @@ class Harness:
         self._launcher.close()
         self._view.close()
 
-    def run(self, count: int) -> Report:
+    def run(self, count: int, most_violations: int = MOST_VIOLATIONS) -> Report:
         """Until so many points have hit, or too much is broken to learn more."""
         told = 0
-        while self.report.total < count and len(self.report.violations) < MOST_VIOLATIONS:
+        while self.report.total < count and len(self.report.violations) < most_violations:
             self._point()
             if self.report.total >= told + 100:
                 told = self.report.total
@@ -94,13 +94,14 @@ class Harness:
             self._count(operation, harm, run)
         self._require_exit(run, harm)
         allowed = self._allowed(operation, run)
-        if not self._is_over(run, harm):
-            self._recover(operation)
+        if not self._is_over(run):
+            allowed = self._end(operation, allowed)
         found = self._look(allowed)
         if harm is not None and run.sent:
-            self.report.outcomes[f"{operation.kind}: {_outcome(operation, found, run)}"] += 1
+            self.report.outcomes[f"{operation.kind}: {outcome(operation, found)}"] += 1
         self._settle_doubts()
-        if found != operation.after and self._rng.random() < 0.25:
+        undone = found == operation.before or (operation.content is not None and found in (QUEUED, ABSENT))
+        if undone and self._rng.random() < 0.25:
             self._again(operation)
 
     def _run(self, operation: Operation, harm: dict[str, Any] | None) -> Run:
@@ -134,11 +135,41 @@ class Harness:
         told = None if run.result is None else run.result["exit_code"]
         return frozenset({operation.after}) if told == DONE else operation.allowed
 
-    def _is_over(self, run: Run, harm: dict[str, Any] | None) -> bool:
+    def _is_over(self, run: Run) -> bool:
         """Whether nothing is left to recover: an interrupt that was heeded has rolled back already."""
         return run.status >= 0 and run.status != LEFTOVERS
 
-    def _recover(self, operation: Operation) -> None:
+    def _end(self, operation: Operation, allowed: frozenset[State]) -> frozenset[State]:
+        """By recover, or by the next command on the image; gives what the image may be then."""
+        done = False
+        if self._rng.random() < 0.4:
+            done, allowed = self._take_over(operation, allowed)
+        if not done:
+            self._recover()
+        return allowed
+
+    def _take_over(self, operation: Operation, allowed: frozenset[State]) -> tuple[bool, frozenset[State]]:
+        """The same command again, with other bytes perhaps, or a deletion. False where it was killed too, or had nothing to do."""
+        command = self._workload.follow(operation)
+        kind = f"next {command.kind}"
+        harm = self._harms.choose(kind, "kill") if self._harms.knows(kind) and self._rng.random() < 0.2 else None
+        if command.content != operation.content:
+            harm = None  # or nobody could say whose bytes are right
+        run = self._run(command, harm)
+        self._harms.learn(kind, run)
+        if run.sent:
+            self.report.points[kind] += 1
+        elif run.status == DONE and run.result is not None:
+            went_on = any("to go on with" in note for note in run.result["notes"])
+            self.report.outcomes[f"{kind}: {'gone on with' if went_on else 'taken over'}"] += 1
+            if command.content is not None:
+                self._workload.contents[command.image_id] = command.content
+            return True, frozenset({command.after})
+        elif run.status != REFUSED:
+            self._broken([f"the next command ended with {run.status}: {run.told[-1500:]}"])
+        return False, allowed | command.allowed if run.sent else allowed
+
+    def _recover(self) -> None:
         """Sometimes the recovery is killed too, and then another one recovers."""
         while self._harms.knows("recover") and self._rng.random() < 0.2:
             harm = self._harms.choose("recover", "kill")
@@ -206,9 +237,9 @@ class Harness:
         )
 
 
-def _outcome(operation: Operation, found: State, run: Run) -> str:
+def outcome(operation: Operation, found: State) -> str:
     if found == operation.after:
         return "finished"
     if found == operation.before:
         return "as before"
-    return "queued" if not found.stores else "in some stores"
+    return str(found).split()[0] if not found.stores else "in some stores"

@@ -83,6 +83,8 @@ def _run(request: dict[str, Any], board: Board, steps: Steps) -> dict[str, Any]:
         os.kill(feeder, signal.SIGKILL)
         os.waitpid(feeder, 0)
     found = board.read()
+    if status >= 0 and (request.get("harm") or {}).get("number") == signal.SIGKILL:
+        sent = 0  # too late: it had ended already
     return {**found, "status": status, "seconds": seconds, "sent": sent + found.get("fired", 0)}
 
 

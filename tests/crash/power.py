@@ -12,12 +12,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from crash.harness import DONE, Harness
+from crash.harness import DONE, Harness, outcome
 from crash.places import FilePlace
 from crash.power_cut import Disk
 from crash.power_log import Did, Record, read_log
 from crash.victims import told_result
-from crash.workload import ABSENT, Operation
+from crash.workload import Operation
 
 SHIM = Path(__file__).with_name("shim.c")
 CUTS = 8  # of one command
@@ -109,12 +109,11 @@ class PowerHarness(Harness):
         self._story.append(f"power cut after {last.did.name} {os.path.relpath(last.path or self._root, self._root)}")
         result = told_result(told.decode(errors="replace"))
         done = result is not None and result.get("image_id") == operation.image_id and result["exit_code"] == DONE
-        self._recover(operation)
-        found = self._look({operation.after} if done else operation.allowed)
+        allowed = self._end(operation, frozenset({operation.after}) if done else operation.allowed)
+        found = self._look(allowed)
         self.report.points[operation.kind] += 1
         self.report.phases[f"{last.did.name} {_kind(last.path)}".strip()] += 1
-        what = "finished" if found == operation.after else "as before" if found in (operation.before, ABSENT) else "in between"
-        self.report.outcomes[f"{operation.kind}: {what}{', and told so' if done else ''}"] += 1
+        self.report.outcomes[f"{operation.kind}: {outcome(operation, found)}{', and told so' if done else ''}"] += 1
         del self._story[story:]
 
 

@@ -54,6 +54,8 @@ class Launcher:
     ) -> Run:
         given = ["--config", str(self._config), *arguments, "--json"]
         request = {"arguments": given, "out": str(self._out), "err": str(self._err), "harm": harm, "shift": shift, "power": power}
+        for path in (self._out, self._err):
+            path.write_text("")  # a victim may die before it has opened them
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(request | {"stdin": None if stdin is None else str(stdin)}) + "\n")
         self._process.stdin.flush()

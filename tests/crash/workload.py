@@ -11,7 +11,7 @@ import itertools
 import random
 import uuid
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from crash.invariants import Content, State
@@ -87,6 +87,18 @@ class Workload:
         kind = self._rng.choices(kinds, [WEIGHTS[kind] for kind in kinds])[0]
         return self._rng.choice([operation for operation in choices if operation.kind.split()[0] == kind])
 
+    def follow(self, operation: Operation) -> Operation:
+        """What a user may do next whose command has died."""
+        if self._rng.random() < 0.3:
+            stores = (operation.before.stores or frozenset()) | (operation.after.stores or frozenset())
+            halfway = frozenset(_subsets(sorted(stores)))
+            return Operation("delete", ("delete", operation.image_id), operation.image_id, operation.before, ABSENT, halfway)
+        if operation.content is None or self._rng.random() < 0.8:
+            return operation
+        sample = self._rng.choice(self._samples)
+        source = ("import", str(sample.path), *operation.arguments[2:])
+        return replace(operation, arguments=source, content=sample.content, stdin=None)
+
     def _choices(self) -> Iterator[Operation]:
         full = len(self.states) >= MOST_IMAGES
         if not full and "import" in self._operations:
@@ -105,7 +117,7 @@ class Workload:
 
     def _import(self, image_id: str, before: State) -> Operation:
         sample = self._rng.choice(self._samples)
-        stores = self._some(self._stores, self._rng.choice((1, 2, len(self._stores), len(self._stores))))
+        stores = self._some(self._stores, self._rng.choice((1, 1, 2, len(self._stores))))
         best_effort = self._rng.random() < 0.3
         piped = self._rng.random() < 0.3
         arguments = ["import", "-" if piped else str(sample.path), "--id", image_id]
