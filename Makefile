@@ -36,7 +36,7 @@ sanitize: $(STAMP) ## the compiled core's tests under AddressSanitizer, Undefine
 	tests/sanitize/tests.sh $(BIN)/python address
 	tests/sanitize/tests.sh $(BIN)/python thread
 
-fuzz: $(STAMP) ## damaged streams for the decoders, random programs for the core, sanitized (SECONDS=60; findings in build/fuzz)
+fuzz: $(STAMP) ## damaged streams and headers, random programs for the core, sanitized (SECONDS=60; findings in build/fuzz)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r tests/sanitize/requirements.txt -r tests/fuzz/requirements.txt
 	tests/fuzz/run.sh $(BIN)/python $(or $(SECONDS),60)
 

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from io import BufferedReader
 
 from urllib3.connection import HTTPConnection
-from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, ReadTimeoutError
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, InvalidHeader, NewConnectionError, ReadTimeoutError
 from urllib3.response import HTTPResponse
 
 from glance_stream.errors import InvalidRequest, SourceError
@@ -49,6 +49,8 @@ def _failures_are_broken() -> Iterator[None]:
         yield
     except ssl.SSLCertVerificationError as error:
         raise final(f"the server's certificate is not trusted ({error.verify_message}): name its CA, or correct the URL") from error
+    except InvalidHeader as error:
+        raise final("the server sent a malformed Content-Length") from error
     except _FAILURES as error:
         late = (TimeoutError, ConnectTimeoutError, ReadTimeoutError)
         timed_out = isinstance(error, late) and not isinstance(error, NewConnectionError)  # a subclass: 'connection refused'
