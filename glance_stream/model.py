@@ -48,6 +48,16 @@ class Fingerprints:
 
 
 @dataclass(frozen=True)
+class Beginning:
+    """What a transfer has read of a source so far. ``size`` and ``validator`` are the source's; whole slots only."""
+
+    name: str
+    size: int
+    validator: str
+    fingerprints: Fingerprints
+
+
+@dataclass(frozen=True)
 class Image:
     """One catalogue record. ``stores`` is derived from ``locations`` and from nothing else."""
 

@@ -35,7 +35,7 @@ from glance_stream.catalogue.locks import Lock
 from glance_stream.catalogue.outcome import Failure, RecordedLeftover
 from glance_stream.catalogue.tasks import Operation, Process, Task, holder_is_dead, may_be_taken_over, why_locked
 from glance_stream.errors import CatalogueError, ImageLocked, ImageNotFound, InvalidRequest, Leftover
-from glance_stream.model import Fingerprints, Image, Location
+from glance_stream.model import Beginning, Fingerprints, Image, Location
 
 __all__ = [
     "Catalogue",
@@ -217,6 +217,14 @@ class Catalogue:
     def opened(self, task: Task, store_id: str, trace: str) -> None:
         """A writer was opened; ``trace`` tells `Store.discard` what it may leave behind."""
         self._held(task, journal.opened, task, store_id, trace)
+
+    def read(self, task: Task, beginning: Beginning) -> None:
+        """So much has been read of the source."""
+        self._held(task, journal.read, task, beginning)
+
+    def beginning(self, task: Task) -> Beginning | None:
+        """What `read` recorded last."""
+        return self._database.look(journal.beginning, task)
 
     def adopting(self, task: Task, store_id: str, trace: str) -> None:
         """The writer was not opened, or not committed: another's object is there, which is compared and never removed."""

@@ -6,6 +6,7 @@ row: each of its steps lives in the journal from before the data is touched unti
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -21,7 +22,7 @@ from glance_stream.catalogue.tables import journal as entries
 from glance_stream.catalogue.tasks import Task
 from glance_stream.catalogue.text import check_text
 from glance_stream.errors import CatalogueError, EmptyImage, InvalidRequest
-from glance_stream.model import FAILED_IMPORT, IMPORTING_TO_STORES, Fingerprints, Image, Location, Status
+from glance_stream.model import FAILED_IMPORT, IMPORTING_TO_STORES, Beginning, Fingerprints, Image, Location, Status
 
 
 class Event(StrEnum):
@@ -164,6 +165,25 @@ def verified(connection: Connection, task: Task, content: Content, found: Finger
     if found is not None:
         values |= {"slot_size": found.slot_size, "digests": found.digests}
     connection.execute(update(operations).where(operations.c.task_id == task.id).values(values))
+
+
+def read(connection: Connection, task: Task, beginning: Beginning) -> None:
+    """Until the stream is verified: then the fingerprints are the image's."""
+    require(connection, task)
+    source = json.dumps({"name": beginning.name, "size": beginning.size, "validator": beginning.validator})
+    found = beginning.fingerprints
+    values = {"source": source, "slot_size": found.slot_size, "digests": found.digests}
+    connection.execute(
+        update(operations).where(operations.c.task_id == task.id, operations.c.verified_size.is_(None)).values(values)
+    )
+
+
+def beginning(connection: Connection, task: Task) -> Beginning | None:
+    columns = (operations.c.source, operations.c.slot_size, operations.c.digests)
+    row = connection.execute(select(*columns).where(operations.c.task_id == task.id)).first()
+    if row is None or row.source is None or row.digests is None:
+        return None
+    return Beginning(**json.loads(row.source), fingerprints=Fingerprints(row.slot_size, row.digests))
 
 
 def verified_fingerprints(connection: Connection, task: Task) -> Fingerprints | None:

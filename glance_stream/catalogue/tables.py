@@ -182,6 +182,7 @@ operations = Table(
     *content_columns("verified_"),
     Column("slot_size", BigInteger),
     Column("digests", LargeBinary(FINGERPRINTS_LENGTH)),
+    Column("source", Text),  # JSON: what the digests are of, as long as nothing is verified
     **EXACT_TEXT,
 )
 

@@ -7,7 +7,7 @@ give the recorded bytes is passed over for the next one; Glance does so for a mi
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from glance_stream.catalogue import Operation
 from glance_stream.errors import (
@@ -21,6 +21,7 @@ from glance_stream.errors import (
 )
 from glance_stream.importing.choosing import choose_stores
 from glance_stream.importing.lease import Lease
+from glance_stream.importing.left import Left
 from glance_stream.importing.locking import locked
 from glance_stream.importing.outcome import Outcome
 from glance_stream.importing.recording import CatalogueRecorder
@@ -107,7 +108,7 @@ async def _copy(
 ) -> tuple[Transferred, tuple[str, ...]]:
     recorder = CatalogueRecorder(site.catalogue, lease.task, best_effort=best_effort, left=lease.left)
     async with recorder.operation(targets, importing=False):
-        return await _from_first_good(site, image, targets, sources, best_effort, recorder, observer, lease.left.traces)
+        return await _from_first_good(site, image, targets, sources, best_effort, recorder, observer, lease.left)
 
 
 async def _from_first_good(
@@ -118,7 +119,7 @@ async def _from_first_good(
     best_effort: bool,
     recorder: CatalogueRecorder,
     observer: Observer | None,
-    left: Mapping[str, str],
+    left: Left,
 ) -> tuple[Transferred, tuple[str, ...]]:
     """Try one location after the other. Raises SourceError when none is good."""
     refused: dict[str, GlanceStreamError] = {}
@@ -134,7 +135,8 @@ async def _from_first_good(
                 expected=_recorded_digests(image),
                 expected_size=image.size,
                 best_effort=best_effort,
-                resume={} if refused else left,  # what was refused has been rolled back
+                resume={} if refused else left.traces,  # what was refused has been rolled back
+                beginning=left.beginning,
                 limits=site.limits,
             )
             done = await transfer(request, recorder, observer)

@@ -198,6 +198,7 @@ async def _import(
                 best_effort=best_effort,
                 thin=request.thin,
                 resume=lease.left.traces,
+                beginning=lease.left.beginning,
                 inspection=site.inspection(disk_format) if image.container_format == INSPECTED_CONTAINER_FORMAT else None,
                 limits=site.limits,
             ),

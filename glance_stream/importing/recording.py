@@ -11,7 +11,7 @@ from glance_stream import threads
 from glance_stream.catalogue import Catalogue, Task
 from glance_stream.errors import CatalogueError, GlanceStreamError, Leftover, LockLost, RecordInDoubt
 from glance_stream.importing.left import Left
-from glance_stream.model import Location, Status
+from glance_stream.model import Beginning, Location, Status
 from glance_stream.transfer import Recorder, Transferred, Verified
 
 LOG = logging.getLogger(__name__)
@@ -80,6 +80,9 @@ class CatalogueRecorder(Recorder):
         if self._left.traces.get(store_id) == trace:
             return  # it is on record
         await threads.call(self._catalogue.opened, self._task, store_id, trace)
+
+    async def read(self, beginning: Beginning) -> None:
+        await threads.call(self._catalogue.read, self._task, beginning)
 
     async def adopting(self, store_id: str) -> None:
         await threads.call(self._catalogue.adopting, self._task, store_id, self._traces[store_id])

@@ -76,7 +76,9 @@ async def _keep(site: Site, lease: Lease, interrupted: Interrupted, traces: Mapp
     if taken is None or taken.journal is None or taken.journal != interrupted.journal:
         raise ImageLocked(f"image {lease.task.image_id}: another has taken the interrupted operation over meanwhile; try again")
     lease.enter("recovering")
-    return Left(traces, dict.fromkeys(taken.journal.stores, INTERRUPTED), await _discard_rest(site, taken.journal, traces))
+    beginning = await threads.call(site.catalogue.beginning, lease.task)
+    leftovers = await _discard_rest(site, taken.journal, traces)
+    return Left(traces, dict.fromkeys(taken.journal.stores, INTERRUPTED), leftovers, beginning)
 
 
 async def _discard_rest(site: Site, journal: Journal, traces: Mapping[str, str]) -> tuple[Leftover, ...]:

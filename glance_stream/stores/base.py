@@ -52,6 +52,7 @@ class Traits:
     thin: zero runs can be left out of what is stored.
     marked: an object tells which writer made it, also to another process (`Store.published`).
     resumable: what a dead writer has left can be gone on with (`Store.resume`).
+    rereadable: and it can be read (`Store.open_left`).
     atomic_commit: nothing can be seen under the image's name before the commit. Where it is false (a foreign driver that writes
         in place) what is seen is not complete until then.
     """
@@ -61,6 +62,7 @@ class Traits:
     thin: bool = False
     marked: bool = False
     resumable: bool = False
+    rereadable: bool = False
     atomic_commit: bool = True
 
 
@@ -178,6 +180,10 @@ class Store(ABC):
         StoreError where the store is not `Traits.resumable` and for what is not a trace of this store and image.
         """
         raise StoreError(self.store_id, f"a store of type {self.type!r} can't go on with what another process has left")
+
+    def open_left(self, trace: str) -> Source:
+        """What a dead writer has left, as a source: not opened yet, and with no promise of what it holds. Raises StoreError."""
+        raise StoreError(self.store_id, f"what a writer has left in a store of type {self.type!r} can't be read")
 
     async def open_writer(self, image_id: str, size_hint: int | None, *, thin: bool = False) -> Writer:
         """`writer` and `Writer.open` in one, for those who record no traces. Raises what they raise, with nothing left behind."""

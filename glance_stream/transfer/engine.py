@@ -24,11 +24,14 @@ from glance_stream.errors import (
     InvalidRequest,
     LimitExceeded,
     RecordInDoubt,
+    StoreError,
     StoreUnavailable,
 )
 from glance_stream.model import Fingerprints
 from glance_stream.rollback import Rollback
-from glance_stream.sources.base import SourceInfo
+from glance_stream.sources.base import Source, SourceInfo
+from glance_stream.transfer.beginning import BeginningRecord
+from glance_stream.transfer.continued import ContinuedSource, is_recognised
 from glance_stream.transfer.faster import adopt_faster
 from glance_stream.transfer.inspecting import InspectionLane
 from glance_stream.transfer.intake import Intake, open_source
@@ -63,6 +66,7 @@ class _Transfer:
         self._ring = Ring(self._limits.slots, self._limits.slot_size)
         self._digests: dict[str, DigestLane] = {}
         self._inspection: InspectionLane | None = None
+        self._source = request.source
         self._info = SourceInfo()
         self._format: str | None = None
         self._intake: Intake | None = None
@@ -75,6 +79,7 @@ class _Transfer:
             for target in self._targets.all:
                 if trace := self._request.resume.get(target.store_id):
                     target.take_over(trace)
+            self._source = self._continued()
             await self._open()
             await self._pour()
             verified = self._verify()
@@ -83,14 +88,26 @@ class _Transfer:
             await threads.to_its_end(self._undo(cause), self._rollback.hurry)  # cancelled again, it is not left half done
             raise
 
+    def _continued(self) -> Source:
+        """The source, without what a store has of it that an interrupted transfer has read."""
+        request = self._request
+        for store in request.stores:
+            trace = request.resume.get(store.store_id)
+            if trace is not None and store.traits.rereadable and request.beginning is not None:
+                try:
+                    return ContinuedSource(request.source, store.open_left(trace), request.beginning)
+                except StoreError as error:
+                    LOG.info("%s", error)
+        return request.source
+
     # -- opening ----------------------------------------------------------------------------------------------------------
 
     async def _open(self) -> None:
         request, limits = self._request, self._limits.decode
         self._info, head = await open_source(
-            request.source, 0 if request.decompress == "never" else SNIFF_SIZE, self._limits.source_timeout
+            self._source, 0 if request.decompress == "never" else SNIFF_SIZE, self._limits.source_timeout
         )
-        self._intake = Intake(request.source, self._info, head, self._ring)
+        self._intake = Intake(self._source, self._info, head, self._ring)
         self._format = self._choose_format(head)
         if self._format is not None:
             self._intake.decode(self._format, limits, {expected.algorithm for expected in request.expected_compressed})
@@ -151,7 +168,26 @@ class _Transfer:
         assert self._intake is not None
         readers = [lane.run for lane in self._digests.values()] + ([self._inspection.run] if self._inspection else [])
         self._pouring = Pouring(self._intake, self._ring, readers, self._targets, self._limits)
-        await self._pouring.run(self._tell)
+        record = self._beginning_record()
+        if record is None:
+            await self._pouring.run(self._tell)
+            return
+
+        def tell() -> None:
+            record.look()
+            self._tell()
+
+        try:
+            await self._pouring.run(tell)
+        finally:
+            await threads.to_its_end(record.end())
+
+    def _beginning_record(self) -> BeginningRecord | None:
+        """Where it may spare somebody something: a source over a network, as it is, and a store that can be read back."""
+        rereadable = any(target.store.traits.rereadable for target in self._targets.live)
+        if self._format is not None or not rereadable or not is_recognised(self._info) or self._source.fileno() is not None:
+            return None
+        return BeginningRecord(self._recorder, self._ring, self._source.name, self._info)
 
     def _verify(self) -> Verified:
         request, size = self._request, self._ring.produced
@@ -193,6 +229,7 @@ class _Transfer:
             locations={target.store_id: target.location for target in self._targets.live if target.location is not None},
             failures=self._targets.failures,
             adopted=tuple(target.store_id for target in self._targets.live if target.adopting),
+            spared=self._source.spared if isinstance(self._source, ContinuedSource) else 0,
             kept={target.store_id: target.kept for target in self._targets.live if target.kept is not None},
             leftovers=self._rollback.leftovers,
         )
@@ -256,7 +293,7 @@ class _Transfer:
         if self._pouring is not None:
             await self._pouring.stop()
         elif self._intake is not None:
-            self._request.source.close()  # no thread reads it yet
+            self._source.close()  # no thread reads it yet
         if isinstance(cause, RecordInDoubt):
             return
         await self._rollback.undo_all()

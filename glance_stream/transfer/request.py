@@ -11,7 +11,7 @@ from glance_stream.chunker import DEFAULT_SLOT_SIZE, DEFAULT_SLOTS, require_dige
 from glance_stream.decode.base import DecodeLimits
 from glance_stream.errors import GlanceStreamError, InvalidRequest, Leftover
 from glance_stream.inspection import Inspection
-from glance_stream.model import DEFAULT_HASH_ALGO, Fingerprints, Location
+from glance_stream.model import DEFAULT_HASH_ALGO, Beginning, Fingerprints, Location
 from glance_stream.sources.base import Source
 from glance_stream.stores.base import Store
 
@@ -73,6 +73,7 @@ class TransferRequest:
     long as one is left (Glance's ``all_stores_must_succeed=False``). thin: leave holes for zeros where the store can.
     resume: store id -> trace of a writer of this image whose process has ended for good, to be gone on with where that can be done.
     It is recorded already by whoever asks; what it left is the transfer's now, and removed if that fails.
+    beginning: what that transfer had read of its source, which is not read again where one of these stores has it.
     inspection: what the content has to be; None: it is not looked into, as with a copy of what was.
     """
 
@@ -89,6 +90,7 @@ class TransferRequest:
     thin: bool = False
     inspection: Inspection | None = None
     resume: Mapping[str, str] = field(default_factory=dict)
+    beginning: Beginning | None = None
     limits: Limits = field(default_factory=Limits)
 
 
@@ -115,6 +117,7 @@ class Transferred:
     """The outcome: at least one location; ``failures`` only with best effort. ``leftovers`` are of stores that failed.
 
     ``kept``: of the stores where an interrupted transfer was gone on with, the bytes that were there already.
+    ``spared``: bytes that therefore did not have to be read from the source again.
     ``adopted``: the stores that had the image already, under its name and unrecorded; nothing was written there.
     """
 
@@ -124,6 +127,7 @@ class Transferred:
     leftovers: tuple[Leftover, ...] = ()
     adopted: tuple[str, ...] = ()
     kept: Mapping[str, int] = field(default_factory=dict)
+    spared: int = 0
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -135,7 +139,8 @@ class Transferred:
             f"{store_id}: continued an interrupted transfer, {kept} of {size} bytes were there already"
             for store_id, kept in self.kept.items()
         )
-        return decompressed + adopted + continued
+        spared = (f"{self.spared} of {size} bytes did not have to be read from the source again",) if self.spared else ()
+        return decompressed + adopted + continued + spared
 
 
 @dataclass(frozen=True)
@@ -169,6 +174,9 @@ class Recorder:
 
         All stores are told of before the first of them is opened: raising here leaves nothing anywhere.
         """
+
+    async def read(self, beginning: Beginning) -> None:
+        """So much of the source has been read, now and then. No part of the transaction: raising is logged."""
 
     async def adopting(self, store_id: str) -> None:
         """An object that is not ours is in the store under the image's name: it is compared with the stream and never deleted.

@@ -58,14 +58,14 @@ def kill(tool: Tool, tmp_path: Path, radosgw_bucket: S3Bucket, web: HeldBack) ->
             ]
         return sizes, [len(each) for each in parts]
 
-    def kill(cut: int, *arguments: object) -> None:
+    def kill(cut: int, *arguments: object, until: Callable[[], bool] = lambda: True) -> None:
         web.hold_at(cut)
         process = tool.start(*arguments)
         web.wait_until_held()
         whole = cut - cut % SLOT
         wanted = [whole], [max(0, whole - 1) // PART]
         deadline = time.monotonic() + SECONDS
-        while held() != wanted:
+        while held() != wanted or not until():
             assert time.monotonic() < deadline, f"{held()} and not {wanted}"
             time.sleep(0.05)
         process.kill()
@@ -101,6 +101,24 @@ def test_an_import_goes_on(tool: Tool, web: HeldBack, kill: Callable[..., None],
     parts = max(0, slots - 1) // PART * PART
     assert kept(result) == {"file": slots, "s3": parts}
     assert tool("recover")[0] == 0
+
+
+def test_what_the_file_store_has_is_not_fetched_again(tool: Tool, web: HeldBack, kill: Callable[..., None], tmp_path: Path) -> None:
+    image_id = str(uuid.uuid4())
+    command = ["import", web.url, "--id", image_id, *TO]
+
+    def is_recorded() -> bool:
+        with closing(sqlite3.connect(tmp_path / "catalogue.db", timeout=SECONDS)) as catalogue:
+            return catalogue.execute("SELECT length(digests) FROM operations").fetchone() == (20 * MIB // SLOT * 16,)
+
+    kill(22 * MIB, *command, until=is_recorded)
+    code, result = tool(*command)
+    assert code == 0
+    assert_whole(tool, result, image_id, IMAGE)
+    spared = 20 * MIB - SLOT
+    assert f"{spared} of {len(IMAGE)} bytes did not have to be read from the source again" in result["notes"]
+    on_the_way = 6 * MIB  # of the first answer, which is broken off
+    assert web.sent <= len(IMAGE) - spared + on_the_way
 
 
 def test_killed_again_and_changed_in_between(tool: Tool, web: HeldBack, kill: Callable[..., None]) -> None:

@@ -25,7 +25,7 @@ from sqlalchemy import Connection, DateTime, inspect
 from sqlalchemy.dialects.mysql import DATETIME
 
 BASELINE = "0001"
-HEAD = "0003"
+HEAD = "0004"
 TABLE = "alembic_version"
 
 # As `tables.Instant` is in each database.

@@ -91,7 +91,7 @@ class FileStore(Store):
         """Raises InvalidRequest for a ``file_perm`` that can't be meant."""
         self.store_id = store_id
         self.path = Path(os.path.abspath(path))
-        self.traits = Traits(read_only=read_only, thin=True, resumable=True)
+        self.traits = Traits(read_only=read_only, thin=True, resumable=True, rereadable=True)
         try:
             self._mode = None if file_perm is None else parse_file_perm(file_perm)
         except ValueError as error:
@@ -172,6 +172,9 @@ class FileStore(Store):
         free = await self.free_space()
         if size_hint > free:
             raise StoreFull(self.store_id, f"the image has {size_hint} bytes, free are {free}")
+
+    def open_left(self, trace: str) -> Source:
+        return StoredFile(self.store_id, self._temporary(trace))
 
     def open_reader(self, location: Location) -> Source:
         return StoredFile(self.store_id, self._path_of(location))

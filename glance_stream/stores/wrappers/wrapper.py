@@ -44,6 +44,9 @@ class StoreWrapper(Store):
     def resume(self, image_id: str, trace: str) -> Writer:
         return self.inner.resume(image_id, trace)
 
+    def open_left(self, trace: str) -> Source:
+        return self.inner.open_left(trace)
+
     def open_reader(self, location: Location) -> Source:
         return self.inner.open_reader(location)
 
