@@ -20,15 +20,47 @@ from glance_stream.model import Image
 ROOT = Path(model.__file__).parent.parent
 
 
-# Of each server one database, which is emptied for each test.
-_databases: dict[str, str] = {}
+class SharedDatabase:
+    """One database for many tests, because making the tables takes longer than most tests."""
+
+    def __init__(self, server: DatabaseServer, name: str) -> None:
+        self.url = f"{server.url}{name}"
+        server.query(f"CREATE DATABASE {name}")
+        Catalogue(self.url).close()
+        self._cleaner = server.connect(name)
+
+    def emptied(self) -> str:
+        with self._cleaner.cursor() as cursor:
+            for table in ("images", "leftovers", "transactions"):
+                cursor.execute(f"DELETE FROM {table}")
+        return self.url
+
+    def close(self) -> None:
+        self._cleaner.close()
+
+
+@pytest.fixture(scope="session")
+def shared_databases() -> Iterator[Callable[[DatabaseServer], SharedDatabase]]:
+    name = f"catalogue_{os.getpid()}"
+    made: dict[str, tuple[DatabaseServer, SharedDatabase]] = {}
+
+    def get(server: DatabaseServer) -> SharedDatabase:
+        if server.name not in made:
+            made[server.name] = server, SharedDatabase(server, name)
+        return made[server.name][1]
+
+    yield get
+    for server, database in made.values():
+        database.close()
+        server.end_sessions(name)
+        server.query(f"DROP DATABASE {name}")
 
 
 @pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def url(request: pytest.FixtureRequest, tmp_path: Path, shared_databases: Callable[[DatabaseServer], SharedDatabase]) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/catalogue.db"
-    return empty_catalogue(request.getfixturevalue(request.param))
+    return shared_databases(request.getfixturevalue(request.param)).emptied()
 
 
 @pytest.fixture
@@ -80,15 +112,3 @@ def python() -> Iterator[Callable[..., subprocess.Popen[str]]]:
     for process in started:
         process.kill()
         process.communicate()
-
-
-def empty_catalogue(server: DatabaseServer) -> str:
-    name = f"catalogue_{os.getpid()}"
-    if server.name not in _databases:
-        server.query(f"CREATE DATABASE {name}")
-        _databases[server.name] = f"{server.url}{name}"
-    else:
-        server.end_sessions(name)
-        for table in ("images", "leftovers", "transactions"):
-            server.query(f"DELETE FROM {table}", name)
-    return _databases[server.name]

@@ -6,13 +6,15 @@ import contextlib
 import dataclasses
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from catalogue_words import CONTENT, at
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from glance_stream.catalogue import Catalogue, Operation, Task
 from glance_stream.errors import CatalogueError, GlanceStreamError, InvalidRequest, Leftover, LockLost
@@ -35,10 +37,10 @@ class State:
 
 
 class CatalogueMachine(RuleBasedStateMachine):
-    def __init__(self) -> None:
+    def __init__(self, url: str = "") -> None:
         super().__init__()
         self.directory = tempfile.mkdtemp(dir=memory if memory.is_dir() else None)
-        self.catalogue = Catalogue(f"sqlite:///{self.directory}/catalogue.db")
+        self.catalogue = Catalogue(url or f"sqlite:///{self.directory}/catalogue.db")
         self.catalogue.create_image(IMAGE_ID, name=None, disk_format="raw", container_format="bare")
         self.state = State()
         self.before = State()
@@ -233,3 +235,10 @@ TestCatalogueMachine = CatalogueMachine.TestCase
 TestCatalogueMachine.settings = settings(
     max_examples=20, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
 )
+
+
+@pytest.mark.parametrize("server", ["postgresql", "mariadb"])
+def test_the_same_on_a_server(request: pytest.FixtureRequest, shared_databases: Callable[[Any], Any], server: str) -> None:
+    database = shared_databases(request.getfixturevalue(server))
+    few = settings(TestCatalogueMachine.settings, max_examples=4, stateful_step_count=20)
+    run_state_machine_as_test(lambda: CatalogueMachine(database.emptied()), settings=few)
