@@ -1,9 +1,10 @@
 """Crash harness: glance-stream is killed, interrupted or loses power at random points, recovers, and its stores are looked at.
 
-    cd tests && python -m crash --seed 7 --count 500                         # kill -9, SQLite, file + S3 + Swift
-    python -m crash --count 500 --signal term                               # also int, or twice: an impatient user's two signals
-    python -m crash --count 500 --stores file,s3,rbd --database postgresql  # real servers, started where they are not running
-    python -m crash --count 300 --power                                     # the power fails: what was not fsynced may be gone
+    make crash SEED=7 COUNT=500                                             # kill -9, SQLite, file + S3 + Swift
+    make crash DATABASE=postgresql ARGS="--stores file,s3,rbd"              # real servers, started where they are not running
+    make crash ARGS="--signal int,term"                                     # --twice: a second one, as of an impatient user
+    make crash ARGS="--power"                                               # what was not fsynced may be gone
+    cd tests && python -m crash --help                                      # the same without make
 
 Each prints a table and, with ``--json FILE``, writes the same; exit code 1 if a promise was broken. Every point can be repeated
 from its seed as far as the order of threads allows: a victim dies at the n-th occurrence of a named step (a call of a store, a
