@@ -62,8 +62,13 @@ class Inspector:
     """One stream under inspection. Memory: what oslo.utils captures, 2 MiB at the very most, and one piece."""
 
     def __init__(self, inspection: Inspection) -> None:
-        from oslo_utils.imageutils import format_inspector  # 0.1 s that a command which imports nothing need not spend
-
+        """Raises FormatRejected where oslo.utils is not whole: without a verdict nothing is stored."""
+        try:
+            from oslo_utils.imageutils import format_inspector  # 0.1 s that a command which imports nothing need not spend
+        except ImportError as error:
+            raise FormatRejected(
+                f"the content can't be inspected here ({error}): install 'oslo.utils[image-inspection]', which this needs"
+            ) from error
         self._formats = format_inspector
         self._rules = inspection
         self._inspectors: list[FileInspector] = [kind() for kind in format_inspector.ALL_FORMATS.values()]

@@ -319,6 +319,7 @@ def beneath(tmp_path: Path) -> Config:
         decompress="never",
         disk_formats=("raw", "qcow2"),
         import_filters=config.ImportFilters(allowed_hosts=("mirror.example",)),
+        image_format=config.ImageFormatConfig(require_image_format_match=False),
     )
 
 
@@ -327,8 +328,19 @@ def test_what_it_does_not_say_is_said_by_the_one_beneath(write: Callable[[str], 
     found = load(write('[catalogue]\nurl = "sqlite:////srv/own.db"\n[transfer]\nslots = 4\n'), under)
     assert found.catalogue.url == "sqlite:////srv/own.db"
     assert found.transfer.slots == 4
-    for name in ("stores", "default_store", "hashing_algorithm", "decompress", "disk_formats", "import_filters"):
+    for name in ("stores", "default_store", "hashing_algorithm", "decompress", "disk_formats", "import_filters", "image_format"):
         assert getattr(found, name) == getattr(under, name)
+
+
+def test_what_images_may_hold_and_where_they_may_come_from(write: Callable[[str], Path]) -> None:
+    text = 'source_addresses = "public"\n[image_format]\nrequire_image_format_match = false\nvmdk_allowed_types = []\n'
+    found = load(write(text))
+    assert found.source_addresses == "public"
+    assert found.image_format == config.ImageFormatConfig(require_image_format_match=False, vmdk_allowed_types=())
+    assert load(write("")).source_addresses == "private"
+    for wrong in ('source_addresses = "all"', "[image_format]\nrequire_match = true\n", "[image_format]\nvmdk_allowed_types = 5\n"):
+        with pytest.raises(InvalidRequest, match=r"source_addresses|image_format"):
+            load(write(wrong))
 
 
 def test_the_catalogue_is_never_that_of_the_one_beneath(tmp_path: Path, home: Path) -> None:

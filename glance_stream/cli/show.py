@@ -99,7 +99,7 @@ def _lines(image: Image, failures: list[Failure], holder: Task | None) -> list[s
     from glance_stream.config import mask_password
 
     facts = {
-        "formats": f"disk {image.disk_format}, container {image.container_format}",
+        "formats": f"disk {image.disk_format or 'not known yet'}, container {image.container_format}",
         "virtual": None if image.virtual_size is None else sizes.both(image.virtual_size),
         "created": _moment(image.created_at),
         "updated": _moment(image.updated_at),

@@ -139,6 +139,9 @@ def test_rules_of_the_pipeline(found: Config) -> None:
     assert found.import_filters.allowed_ports == (80, 443, 8080)  # glance-api.conf is read after glance-image-import.conf
     assert found.import_filters.disallowed_hosts == ("169.254.169.254", "metadata.internal")
     assert found.import_filters.allowed_schemes == ("http", "https")
+    assert found.image_format.vmdk_allowed_types == ("monolithicSparse",)
+    assert found.image_format.gpt_safety_checks_nonfatal == ("mbr", "gptmbr")
+    assert not found.image_format.require_image_format_match
 
 
 def test_the_database_of_glance_is_not_the_catalogue(found: Config) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -61,6 +62,13 @@ def test_a_copy_is_not_looked_into(stage: Stage) -> None:
     image = SAMPLES["qcow2, backing file"]()
     verified = run(stage.transfer(FaultySource(image))).verified
     assert (verified.disk_format, verified.virtual_size) == (None, None)
+
+
+def test_without_the_inspectors_nothing_is_stored(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "oslo_utils.imageutils", None)
+    with pytest.raises(FormatRejected, match=r"install 'oslo.utils\[image-inspection\]'"):
+        transfer(stage, SAMPLES["raw"](), "raw")
+    assert_nothing(stage)
 
 
 def test_an_empty_image_is_said_to_be_empty(stage: Stage) -> None:
