@@ -36,7 +36,7 @@ def test_power_cuts(tmp_path: Path) -> None:
 @pytest.mark.parametrize("ignore", ["file", "directory"])
 def test_an_fsync_that_is_left_out_is_found(tmp_path: Path, ignore: str) -> None:
     """It takes about 20 cuts; the rest is for a day of bad luck."""
-    assert cut_power(tmp_path, 3, 400, ignore)
+    assert cut_power(tmp_path, 3, 200, ignore)
 
 
 class Cautious(random.Random):
