@@ -14,6 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
+from conformance_adopting import AdoptingConformance
 from conformance_resume import ResumeConformance
 from conformance_traces import TraceConformance
 from faults.loop import run
@@ -143,7 +144,7 @@ class ReadOnlyConformance(ReadConformance):
         assert read_all(store.open_reader(stored[0])) == stored[1]
 
 
-class StoreConformance(TraceConformance, ResumeConformance, ReadConformance):
+class StoreConformance(AdoptingConformance, TraceConformance, ResumeConformance, ReadConformance):
     """What holds for every store that can be written to."""
 
     @pytest.fixture

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 sys.path.append(str(Path(__file__).parents[1]))
-pytest.register_assert_rewrite("conformance", "conformance_traces", "subject")
+pytest.register_assert_rewrite("conformance", "conformance_adopting", "conformance_traces", "subject")
 
 from rbd_pool_view import PoolView, own_pool  # noqa: E402
 from real_servers import CephCluster  # noqa: E402
