@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
+from glance_stream import threads
 from glance_stream.chunker import Ring
 from glance_stream.errors import GlanceStreamError
 from glance_stream.model import Beginning, Fingerprints
-from glance_stream.sources.base import SourceInfo
-from glance_stream.transfer.continued import FINGERPRINT_SIZE
+from glance_stream.sources.base import Source, SourceInfo
+from glance_stream.transfer.continued import FINGERPRINT_SIZE, is_recognised
 from glance_stream.transfer.request import Recorder
 
 LOG = logging.getLogger(__name__)
@@ -20,8 +23,31 @@ EVERY_SECONDS = 5.0
 GROWTH = 1.05
 
 
+@asynccontextmanager
+async def recorded(
+    recorder: Recorder, ring: Ring, source: Source, info: SourceInfo, tell: Callable[[], None]
+) -> AsyncIterator[Callable[[], None]]:
+    """Gives a ``tell`` that records too, called now and then while the stream is poured. Nothing is recorded afterwards.
+
+    Only of a source over a network that can be recognised later: any other is as soon read again.
+    """
+    if source.fileno() is not None or not is_recognised(info):
+        yield tell
+        return
+    record = BeginningRecord(recorder, ring, source.name, info)
+
+    def look_and_tell() -> None:
+        record.look()
+        tell()
+
+    try:
+        yield look_and_tell
+    finally:
+        await threads.to_its_end(record.end())
+
+
 class BeginningRecord:
-    """Of a source of which `is_recognised` is true, and that is not decoded. Never holds up the transfer, nor fails it."""
+    """Never holds up the transfer, nor fails it."""
 
     def __init__(self, recorder: Recorder, ring: Ring, name: str, info: SourceInfo) -> None:
         self._recorder = recorder
@@ -33,7 +59,7 @@ class BeginningRecord:
         self._recording: asyncio.Task[None] | None = None
 
     def look(self) -> None:
-        """Record if it is time to. From the event loop."""
+        """Record if it is time to."""
         slots = self._ring.produced // self._ring.slot_size
         due = time.monotonic() >= self._next and slots > 1 and slots >= GROWTH * self._recorded
         if due and (self._recording is None or self._recording.done()):

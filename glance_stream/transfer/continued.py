@@ -12,10 +12,11 @@ import logging
 
 import xxhash
 
-from glance_stream.errors import GlanceStreamError
+from glance_stream.errors import GlanceStreamError, StoreError
 from glance_stream.model import Beginning
 from glance_stream.sources.base import Source, SourceInfo
 from glance_stream.transfer.intake import fill
+from glance_stream.transfer.request import TransferRequest
 
 LOG = logging.getLogger(__name__)
 
@@ -25,6 +26,18 @@ FINGERPRINT_SIZE = 16
 def is_recognised(info: SourceInfo) -> bool:
     """Whether the source can be told from others, and from itself once changed: by its size and a strong ETag (RFC 9110, 8.8.3)."""
     return info.size is not None and info.validator is not None and info.validator.startswith('"')
+
+
+def continue_source(request: TransferRequest) -> Source:
+    """The request's source; what an interrupted transfer has read of it comes from the first store that can be read back."""
+    for store in request.stores:
+        trace = request.resume.get(store.store_id)
+        if trace is not None and store.traits.rereadable and request.beginning is not None:
+            try:
+                return ContinuedSource(request.source, store.open_left(trace), request.beginning)
+            except StoreError as error:  # no trace of this store's
+                LOG.info("%s", error)
+    return request.source
 
 
 class ContinuedSource(Source):

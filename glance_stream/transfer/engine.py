@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Iterable, Mapping
+from contextlib import AsyncExitStack
 
 from glance_stream import threads
 from glance_stream.chunker import DigestLane, DigestRefused, Ring, require_digest
@@ -24,14 +25,13 @@ from glance_stream.errors import (
     InvalidRequest,
     LimitExceeded,
     RecordInDoubt,
-    StoreError,
     StoreUnavailable,
 )
 from glance_stream.model import Fingerprints
 from glance_stream.rollback import Rollback
-from glance_stream.sources.base import Source, SourceInfo
-from glance_stream.transfer.beginning import BeginningRecord
-from glance_stream.transfer.continued import ContinuedSource, is_recognised
+from glance_stream.sources.base import SourceInfo
+from glance_stream.transfer.beginning import recorded
+from glance_stream.transfer.continued import ContinuedSource, continue_source
 from glance_stream.transfer.faster import adopt_faster
 from glance_stream.transfer.inspecting import InspectionLane
 from glance_stream.transfer.intake import Intake, open_source
@@ -79,7 +79,7 @@ class _Transfer:
             for target in self._targets.all:
                 if trace := self._request.resume.get(target.store_id):
                     target.take_over(trace)
-            self._source = self._continued()
+            self._source = continue_source(self._request)
             await self._open()
             await self._pour()
             verified = self._verify()
@@ -87,18 +87,6 @@ class _Transfer:
         except BaseException as cause:
             await threads.to_its_end(self._undo(cause), self._rollback.hurry)  # cancelled again, it is not left half done
             raise
-
-    def _continued(self) -> Source:
-        """The source, without what a store has of it that an interrupted transfer has read."""
-        request = self._request
-        for store in request.stores:
-            trace = request.resume.get(store.store_id)
-            if trace is not None and store.traits.rereadable and request.beginning is not None:
-                try:
-                    return ContinuedSource(request.source, store.open_left(trace), request.beginning)
-                except StoreError as error:
-                    LOG.info("%s", error)
-        return request.source
 
     # -- opening ----------------------------------------------------------------------------------------------------------
 
@@ -168,26 +156,12 @@ class _Transfer:
         assert self._intake is not None
         readers = [lane.run for lane in self._digests.values()] + ([self._inspection.run] if self._inspection else [])
         self._pouring = Pouring(self._intake, self._ring, readers, self._targets, self._limits)
-        record = self._beginning_record()
-        if record is None:
-            await self._pouring.run(self._tell)
-            return
-
-        def tell() -> None:
-            record.look()
-            self._tell()
-
-        try:
+        tell = self._tell
+        async with AsyncExitStack() as stack:
+            if self._format is None and any(target.store.traits.rereadable for target in self._targets.live):
+                recording = recorded(self._recorder, self._ring, self._source, self._info, tell)
+                tell = await stack.enter_async_context(recording)
             await self._pouring.run(tell)
-        finally:
-            await threads.to_its_end(record.end())
-
-    def _beginning_record(self) -> BeginningRecord | None:
-        """Where it may spare somebody something: a source over a network, as it is, and a store that can be read back."""
-        rereadable = any(target.store.traits.rereadable for target in self._targets.live)
-        if self._format is not None or not rereadable or not is_recognised(self._info) or self._source.fileno() is not None:
-            return None
-        return BeginningRecord(self._recorder, self._ring, self._source.name, self._info)
 
     def _verify(self) -> Verified:
         request, size = self._request, self._ring.produced
