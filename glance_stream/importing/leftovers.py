@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from glance_stream import threads
 from glance_stream.catalogue import Operation, RecordedLeftover
-from glance_stream.errors import GlanceStreamError, ImageNotFound, Leftover, NotFound, StoreError
+from glance_stream.errors import GlanceStreamError, ImageNotFound, Leftover, NotFound, StoreError, StoreUnavailable
 from glance_stream.importing.asking import ask
 from glance_stream.importing.lease import Lease
 from glance_stream.importing.locking import locked
@@ -30,6 +30,7 @@ async def remove_leftover(site: Site, recorded: RecordedLeftover) -> Leftover | 
         if store.owns(left.trace):
             await _remove_object(site, recorded)
         else:
+            await _require_reachable(site, recorded)
             await ask(left.store_id, store.discard(left.trace), site.limits.undo_timeout)
             if in_doubt:
                 await _settle_doubt(site, recorded)
@@ -43,6 +44,16 @@ async def remove_leftover(site: Site, recorded: RecordedLeftover) -> Leftover | 
         return still
     await threads.call(site.catalogue.remove_leftover, recorded.number)
     return None
+
+
+async def _require_reachable(site: Site, recorded: RecordedLeftover) -> None:
+    """Raises StoreUnavailable. In a directory that is not there, as of a disk that is not mounted, nothing is left; but it was."""
+    try:
+        await find_object(site, recorded.leftover.store_id, recorded.image_id)
+    except StoreUnavailable:
+        raise
+    except StoreError as error:
+        LOG.info("%s", error)  # it answers, and what it says of the object is not what was asked
 
 
 async def _remove_object(site: Site, recorded: RecordedLeftover) -> None:

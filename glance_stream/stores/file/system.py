@@ -153,6 +153,12 @@ def remove_durably(*paths: Path) -> None:
             raise
 
 
+def require_same_directory(path: Path, identity: str) -> None:
+    """Raises FileNotFoundError where another has taken its place: it was renamed, or its file system is not mounted any more."""
+    if directory_identity(path) != identity:
+        raise FileNotFoundError(errno.ENOENT, "not the directory any more that it was: is it mounted?", str(path))
+
+
 def rename_no_replace(old: Path, new: Path) -> None:
     """For file systems without hard links: the check and the rename are two steps, the image's lock keeps others of ours out."""
     if os.path.lexists(new):

@@ -25,11 +25,13 @@ from glance_stream.stores.file.left import open_left, space_of
 from glance_stream.stores.file.system import (
     NOT_CREATED,
     NOT_THERE,
+    directory_identity,
     is_same_file,
     mapped,
     remove_durably,
     remove_if_there,
     rename_no_replace,
+    require_same_directory,
     sync_directory,
 )
 
@@ -92,6 +94,7 @@ class FileWriter(Writer):
         self._begun = self._ended = False
         self._flushed: int | None = None
         self._unsynced = False  # an fsync has failed
+        self._place = ""  # the identity of the directory
         self._linking = self._linked = False  # the final name may be, is ours; and it is not committed yet
         self._published = False
         self._identity: tuple[int, int, int] | None = None  # as `identity_of` has it
@@ -111,6 +114,7 @@ class FileWriter(Writer):
                 raise StoreError(self._store_id, "the writer has ended")
             if os.path.lexists(self._final):
                 raise Duplicate(self._store_id, f"{self._final} is there already")
+            self._place = directory_identity(self._final.parent)
             private = None if self._mode is None else self._mode & 0o600  # until it is complete nobody else may read it
             if self._resumed:
                 fd, self._held = open_left(self._store_id, self._temporary, private)
@@ -234,10 +238,13 @@ class FileWriter(Writer):
 
     def _remove(self) -> None:
         with self._naming:
+            if self._place and (self._created or self._linking):
+                require_same_directory(self._final.parent, self._place)
             # The commit failed after the link, or that took effect and failed: what may not survive a crash is not committed.
             final = [self._final] if self._linking and (self._linked or self._is_ours()) else []
             if self._created:
                 remove_durably(self._temporary, *final)
+                self._created = False
             if self._linking:
                 self._linking = self._linked = self._published = False
 

@@ -93,11 +93,12 @@ class ForkServer:
         clock: str = "",
         limits: Mapping[str, int] | None = None,
         streams: Mapping[int, str] | None = None,
+        user: int = 0,
     ) -> Ended:
         """Run the program in ``home``.
 
         limits: resource -> its soft and hard limit; RLIMIT_AS is in bytes above what the process has when it starts.
-        streams: descriptor -> the file in the place of what is collected.
+        streams: descriptor -> the file in the place of what is collected. user: the id of the one to run as, for root.
         """
         told = {1: os.path.join(self._directory.name, "out"), 2: os.path.join(self._directory.name, "err"), **(streams or {})}
         faults = {FAULTS: "\n".join(map(str, rules)), CLOCK: clock, WATCH: watch, SEEN: str(seen or "")}
@@ -107,6 +108,7 @@ class ForkServer:
             "environment": {name: value for name, value in faults.items() if value},
             "limits": dict(limits or {}),
             "streams": told,
+            "user": user,
         }
         self._pipe(self._process.stdin).write(json.dumps(asked) + "\n")
         self._pipe(self._process.stdin).flush()

@@ -67,6 +67,10 @@ def become(asked: dict[str, Any]) -> list[str]:
     for name, value in asked["limits"].items():
         total = value + (virtual_size() if name == "RLIMIT_AS" else 0)
         resource.setrlimit(getattr(resource, name), (total, total))
+    if asked["user"]:
+        os.setgroups([])
+        os.setresgid(*[asked["user"]] * 3)
+        os.setresuid(*[asked["user"]] * 3)
     ctypes.CDLL(None).preload_read()
     return list(asked["arguments"])
 
