@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import sys
 from collections.abc import Collection, Mapping, Sequence
@@ -226,15 +227,10 @@ class Harness:
         self._known |= set(new)
         if not new:
             return
-        self.report.violations.append(
-            {
-                "seed": self._seed,
-                "point": self.report.total,
-                "operation": self._operation.kind,
-                "harm": self._story[0] if self._story else "",
-                "broken": [*new, *self._story],
-            }
-        )
+        about = {"seed": self._seed, "point": self.report.total, "operation": self._operation.kind}
+        found = about | {"harm": self._story[0] if self._story else "", "broken": [*new, *self._story]}
+        self.report.violations.append(found)
+        print(json.dumps(found), file=sys.stderr, flush=True)
 
 
 def outcome(operation: Operation, found: State) -> str:

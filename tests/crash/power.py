@@ -60,7 +60,7 @@ class PowerHarness(Harness):
         operation = self._operation = self._workload.next()
         if operation.content is not None:
             self._workload.contents[operation.image_id] = operation.content
-        states = dict(self._workload.states)
+        states, contents = dict(self._workload.states), dict(self._workload.contents)
         disk = Disk(self._root)
         self._log.unlink(missing_ok=True)
         self._story = []
@@ -72,7 +72,7 @@ class PowerHarness(Harness):
             if record.did is Did.TOLD:
                 told += record.content
             if number in self._cuts(records):
-                self._workload.states = dict(states)
+                self._workload.states, self._workload.contents = dict(states), dict(contents)
                 self._cut(operation, disk, record, told)
                 if self._is_broken:  # nothing more is learnt from this site
                     self._begin_anew()
