@@ -172,7 +172,7 @@ class Json(Reporter):
             return
         self._next = time.monotonic() + PROGRESS_SECONDS
         told = {"phase": moment.phase, "read": moment.read, "total": moment.total, "produced": moment.produced}
-        self._event("progress", {**told, "stores": dict(moment.stores)})
+        self._event("progress", {**told, "stores": dict(moment.stores), "kept": dict(moment.kept)})
 
     def warning(self, message: str, level: str = "warning") -> None:
         self._event("warning", {"message": message})

@@ -118,8 +118,12 @@ def _lines(image: Image, failures: list[Failure], holder: Task | None) -> list[s
 
 def _progress_lines(holder: Task) -> list[str]:
     """How much each store of the operation has."""
-    stores = holder.progress.get("stores", {})
-    return [f"  in progress {store_id}: {sizes.iec(done)} written" for store_id, done in sorted(stores.items())]
+    stores, kept = holder.progress.get("stores", {}), holder.progress.get("kept", {})
+    return [
+        f"  in progress {store_id}: {sizes.iec(done)} written"
+        + (f", of which {sizes.iec(kept[store_id])} were there already" if store_id in kept else "")
+        for store_id, done in sorted(stores.items())
+    ]
 
 
 def _tells(name: str, value: str) -> bool:

@@ -137,7 +137,7 @@ class Lease:
 
     @property
     def progress(self) -> dict[str, Any]:
-        """For programs. Bytes; ``total`` and ``read`` are of the source, ``produced`` and ``stores`` of the image."""
+        """For programs. Bytes; ``total`` and ``read`` are of the source, the rest of the image, by store at last."""
         progress = self._progress
         if progress is None:
             return {"phase": self._phase}
@@ -147,6 +147,7 @@ class Lease:
             "total": progress.total,
             "produced": progress.produced,
             "stores": dict(progress.stores),
+            "kept": dict(progress.kept),
         }
 
 

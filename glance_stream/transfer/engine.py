@@ -204,7 +204,7 @@ class _Transfer:
             failures=self._targets.failures,
             adopted=tuple(target.store_id for target in self._targets.live if target.adopting),
             spared=self._source.spared if isinstance(self._source, ContinuedSource) else 0,
-            kept={target.store_id: target.kept for target in self._targets.live if target.kept is not None},
+            kept=self._targets.kept,
             leftovers=self._rollback.leftovers,
         )
         await threads.to_its_end(self._recorder.finished(outcome))
@@ -292,7 +292,7 @@ class _Transfer:
         read = self._intake.read if self._intake else 0
         positions = {target.store_id: target.position for target in self._targets.live}
         try:
-            self._observer(Progress(self._phase, read, self._info.size, self._ring.produced, positions))
+            self._observer(Progress(self._phase, read, self._info.size, self._ring.produced, positions, self._targets.kept))
         except Exception:
             LOG.exception("what shows the progress failed, and is told nothing more")
             self._observer = None

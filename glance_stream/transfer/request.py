@@ -145,13 +145,17 @@ class Transferred:
 
 @dataclass(frozen=True)
 class Progress:
-    """A moment of a running transfer. Bytes. ``total`` is what the source says it has, in the same measure as ``read``."""
+    """A moment of a running transfer. Bytes. ``total`` is what the source says it has, in the same measure as ``read``.
+
+    ``kept``: of what ``stores`` have, by store, what an interrupted transfer had left there; none without one that is gone on with.
+    """
 
     phase: str
     read: int
     total: int | None
     produced: int
     stores: Mapping[str, int]
+    kept: Mapping[str, int] = field(default_factory=dict)
 
 
 # One that raises is told nothing more: what only watches can't stop a transfer.

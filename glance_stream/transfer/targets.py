@@ -35,6 +35,11 @@ class Targets:
     def failures(self) -> dict[str, GlanceStreamError]:
         return {target.store_id: target.error for target in self._targets if target.error is not None}
 
+    @property
+    def kept(self) -> dict[str, int]:
+        """Of the stores where an interrupted transfer is gone on with, the bytes that did not have to be written again."""
+        return {target.store_id: target.kept for target in self.live if target.kept is not None}
+
     async def each(self, step: Step, then: Step | None = None) -> None:
         """``step`` for each live store at the same time; all have ended when this returns or raises.
 

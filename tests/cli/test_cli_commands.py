@@ -104,7 +104,7 @@ def test_import_into_a_store_that_only_a_url_names(program: Program, image: Path
 def test_json_shows_progress_before_the_result(program: Program, image: Path) -> None:
     out, _ = program.run("import", image, "--store", "fast", "--json")
     first, *_, last = [json.loads(line) for line in out.splitlines()]
-    assert set(first) == {"event", "phase", "read", "total", "produced", "stores"}
+    assert set(first) == {"event", "phase", "read", "total", "produced", "stores", "kept"}
     assert first["event"] == "progress"
     assert first["total"] == image.stat().st_size
     assert last["event"] == "result"
