@@ -83,9 +83,7 @@ class Harness:
         return self.report
 
     def _point(self) -> None:
-        operation = self._operation = self._workload.next()
-        if operation.content is not None:
-            self._workload.contents[operation.image_id] = operation.content
+        operation = self._choose()
         known = self._harms.knows(operation.kind)
         harm = self._harms.choose(operation.kind, self._rng.choice(self._signals), twice=self._twice) if known else None
         self._story = []
@@ -104,6 +102,19 @@ class Harness:
         undone = found == operation.before or (operation.content is not None and found in (QUEUED, ABSENT))
         if undone and self._rng.random() < 0.25:
             self._again(operation)
+
+    def _choose(self) -> Operation:
+        self._is_broken = False
+        while (surplus := self._workload.surplus()) is not None:
+            self._operation, self._story = surplus, []
+            self._require_exit(self._run(surplus, None), None)
+            self._look({ABSENT})
+            if self._is_broken:
+                break
+        operation = self._operation = self._workload.next()
+        if operation.content is not None:
+            self._workload.contents[operation.image_id] = operation.content
+        return operation
 
     def _run(self, operation: Operation, harm: dict[str, Any] | None) -> Run:
         return self._tell(self._launcher.run(*operation.arguments, harm=harm, stdin=operation.stdin), harm)

@@ -57,9 +57,7 @@ class PowerHarness(Harness):
 
     def _point(self) -> None:
         """A command, perhaps one that is killed and recovered from, and its cuts; the site lives on after the last of them."""
-        operation = self._operation = self._workload.next()
-        if operation.content is not None:
-            self._workload.contents[operation.image_id] = operation.content
+        operation = self._choose()
         states, contents = dict(self._workload.states), dict(self._workload.contents)
         disk = Disk(self._root)
         self._log.unlink(missing_ok=True)

@@ -87,6 +87,13 @@ class Workload:
         kind = self._rng.choices(kinds, [WEIGHTS[kind] for kind in kinds])[0]
         return self._rng.choice([operation for operation in choices if operation.kind.split()[0] == kind])
 
+    def surplus(self) -> Operation | None:
+        """The deletion of an image, unharmed, where there are so many that soon nothing could be imported any more."""
+        if len(self.states) < MOST_IMAGES:
+            return None
+        image_id, state = self._rng.choice(list(self.states.items()))
+        return self._delete(image_id, state)
+
     def follow(self, operation: Operation) -> Operation:
         """What a user may do next whose command has died."""
         if self._rng.random() < 0.3:
@@ -100,8 +107,7 @@ class Workload:
         return replace(operation, arguments=source, content=sample.content, stdin=None)
 
     def _choices(self) -> Iterator[Operation]:
-        full = len(self.states) >= MOST_IMAGES
-        if not full and "import" in self._operations:
+        if len(self.states) < MOST_IMAGES and "import" in self._operations:
             yield self._import(str(uuid.UUID(int=self._rng.getrandbits(128), version=4)), ABSENT)
         for image_id, state in self.states.items():
             assert state.stores is not None
@@ -110,9 +116,9 @@ class Workload:
             missing = [store_id for store_id in self._stores if store_id not in state.stores]
             if state.stores and missing and "copy" in self._operations:
                 yield self._copy(image_id, state, missing)
-            if len(state.stores) > 1 and ("delete" in self._operations or not missing):
+            if len(state.stores) > 1 and "delete" in self._operations:
                 yield self._delete_from_store(image_id, state)
-            if full or ("delete" in self._operations and self._rng.random() < 0.3):
+            if "delete" in self._operations and self._rng.random() < 0.3:
                 yield self._delete(image_id, state)
 
     def _import(self, image_id: str, before: State) -> Operation:
