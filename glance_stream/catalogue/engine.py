@@ -25,6 +25,9 @@ MIGRATION_LOCK = 0x676C616E6365  # any number that no other program takes
 # A restart or a failover takes a minute at most; deadlocks and serialization failures are over in a moment.
 RETRIES = RetryPolicy(tries=1000, base=0.05, cap=3.0, budget=60.0)
 
+# Before anything has begun nobody waits long to hear that the URL names another host.
+OPENING = RetryPolicy(tries=4, base=0.2, cap=1.0, budget=10.0)
+
 
 class Conflict(CatalogueError):
     """A unique constraint refused a row: someone else was first. Turned into a refusal by the operation that meets it."""
@@ -42,7 +45,7 @@ class Database:
         self._tidy = self._is_file
         self._reader, self._writer = _sides(self._engine)
         try:
-            self._prepare()
+            OPENING.run(self._prepare)
         except BaseException:
             self.close()
             raise

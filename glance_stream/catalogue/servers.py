@@ -41,9 +41,10 @@ def create(url: URL) -> Engine:
     engine = create_engine(
         url,
         hide_parameters=True,
+        isolation_level="READ COMMITTED",
         pool_pre_ping=True,
         pool_timeout=STATEMENT_SECONDS,
-        isolation_level="READ COMMITTED",
+        pool_reset_on_return=None,  # every transaction has ended by then; one more rollback of a lost connection logs a traceback
         connect_args=given,
     )
     event.listen(engine, "begin", _on_begin)
