@@ -208,22 +208,27 @@ def test_a_refusal_after_the_image_was_taken_over_leaves_nothing_and_no_lock(
     assert_settled(house, before.image_id, STORES)
 
 
-def test_what_was_verified_is_not_gone_on_with(open_site: Callable[..., House], python: Python, house: House) -> None:
-    """A store may have committed: that is settled first, as ever."""
-    before = house.queued()
-    script = """
+DYING = """
 import sys
 from pathlib import Path
 from glance_stream.importing import ImportRequest, import_image
 from importing_words import content, die, file_stores, open_house, run
-root, image_id = sys.argv[1:]
-house = open_house(Path(root), file_stores(Path(root), "a", b={"commit": die}))
+root, image_id, step = sys.argv[1:]
+house = open_house(Path(root), file_stores(Path(root), a={step: die}, b={step: die}))
 run(import_image(house.site, ImportRequest(house.source(content()), image_id, all_stores=True)))
 """
-    assert python(script, house.root, before.image_id).wait(timeout=60) == -9
-    outcome = house.import_(DATA, image_id=before.image_id, stores=["a", "b"])
-    assert notes_of(outcome.notes) == {}
-    assert_holds(house, before.image_id, DATA, "a", "b")
+
+
+@pytest.mark.parametrize("step", ["open", "flush", "commit", "after commit"])
+def test_killed_at_a_step_of_a_store(python: Python, house: House, step: str) -> None:
+    """Before its directory is made there is nothing to go on with. Once a store may have committed, that is settled first."""
+    image_id = house.queued().image_id
+    data = content()
+    assert python(DYING, house.root, image_id, step).wait(timeout=60) == -9
+    outcome = house.import_(data, image_id=image_id, stores=["a", "b"])
+    assert notes_of(outcome.notes) == (dict.fromkeys("ab", len(data)) if step == "flush" else {})
+    assert_holds(house, image_id, data, "a", "b")
+    assert_settled(house, image_id, "ab")
 
 
 def test_a_holder_that_lives_is_not_disturbed(house: House, python: Python) -> None:

@@ -8,15 +8,15 @@ import stat
 from pathlib import Path
 
 from glance_stream.errors import NotFound
-from glance_stream.stores.file.system import mapped_for
+from glance_stream.stores.file.system import is_directory, mapped_for
 
 BLOCK = 512  # bytes in a unit of st_blocks, whatever the file system's own
 
 
 def space_of(store_id: str, path: Path) -> int:
-    """Bytes that it takes up on the disk. Raises NotFound; StoreUnavailable where its directory is not there."""
+    """Bytes that it takes up on the disk; 0 where the store's directory is still to be made. Raises NotFound."""
     with mapped_for(store_id, path):
-        return os.lstat(path).st_blocks * BLOCK
+        return os.lstat(path).st_blocks * BLOCK if is_directory(path.parent) else 0
 
 
 def open_left(store_id: str, path: Path, mode: int | None) -> tuple[int, int]:
