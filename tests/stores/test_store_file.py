@@ -375,6 +375,21 @@ def test_a_commit_that_nobody_was_told_of_is_named(tmp_path: Path) -> None:
     run(scenario())
 
 
+def test_another_file_with_the_inode_of_a_committed_one_is_not_named(tmp_path: Path) -> None:
+    """Ours was removed and its inode given to the next file: only when it was written tells them apart."""
+    store = FileStore("files", tmp_path)
+
+    async def scenario() -> None:
+        writer = await store.open_writer(IMAGE, 3)
+        write_all(writer, b"abc")
+        await writer.flush(3)
+        await writer.commit(3, {})
+        os.utime(tmp_path / IMAGE, (2**30, 2**30))
+        assert await writer.published() is None
+
+    run(scenario())
+
+
 def test_two_names_of_one_directory_are_one_place(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to("real")
