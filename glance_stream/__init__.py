@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from glance_stream.importing.recover import recover
     from glance_stream.importing.site import Site
     from glance_stream.importing.verify import verify
+    from glance_stream.inspection import Inspection
     from glance_stream.loop import run
     from glance_stream.model import Image, Location, Status
     from glance_stream.sources import open_source
@@ -76,6 +77,7 @@ __all__ = [
     "ImageNotFound",
     "ImportFailed",
     "ImportRequest",
+    "Inspection",
     "InvalidRequest",
     "Leftover",
     "LimitExceeded",
@@ -119,6 +121,7 @@ _HOMES = {
     **dict.fromkeys(("ImportRequest", "Outcome", "Site", "copy_image", "delete_from_store", "delete_image"), "importing"),
     **dict.fromkeys(("import_image", "recover", "verify"), "importing"),
     **dict.fromkeys(("Image", "Location", "Status"), "model"),
+    "Inspection": "inspection",
     "open_source": "sources",
     "load_config": "config",
     "run": "loop",

@@ -125,7 +125,7 @@ class Inspector:
         """Line by line what Glance does with the formats that match."""
         inspector, claimed = self._match(), self._rules.disk_format
         if inspector is None:
-            return self._unmatched("the inspection failed")
+            return self._unmatched("the inspection failed on text that goes over into other bytes (as raw it is stored unseen)")
         content, virtual_size = inspector.NAME, 0
         if claimed is None:
             claimed = "raw" if content in PLAIN else content
@@ -186,7 +186,7 @@ class Inspector:
         """Content that is not what it is said to be."""
         claimed = self._rules.disk_format
         if claimed is None:
-            raise FormatRejected(f"{found}: what it is can't be told; say so with disk_format, if it is to be trusted")
+            raise FormatRejected(f"{found}: what it is can't be told; check where it comes from")
         if self._rules.require_match:
             say = f", or import it as {content}" if content in DISK_FORMATS else ""
             raise FormatRejected(f"{found}, and not {claimed} as the image's disk_format says: check where it comes from{say}")
