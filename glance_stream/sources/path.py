@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable
+from contextlib import suppress
 
 from glance_stream.errors import InvalidRequest, SourceError
 from glance_stream.sources.base import Source, SourceInfo
@@ -66,8 +67,9 @@ class PathSource(Source):
             self._inner.close()
             self._inner = None
         if self._fd is not None:
-            os.close(self._fd)
-            self._fd = None
+            fd, self._fd = self._fd, None  # gone also when closing it fails: a second try would close another's
+            with suppress(OSError):  # what was read was read
+                os.close(fd)
 
     def _opened(self) -> PipeSource:
         if self._inner is None:
