@@ -7,7 +7,7 @@ CORE := $(wildcard src/*.pyx src/*.pxi src/*.h)
 WORK ?= build/demo
 SERVERS ?= $(or $(GLANCE_STREAM_SERVERS),build/servers)
 
-.PHONY: help demo build test check sanitize fuzz crash bench dist tools servers servers-down clean
+.PHONY: help demo build test check sanitize fuzz crash faults bench dist tools servers servers-down clean
 
 help:           ## this list
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -39,6 +39,9 @@ sanitize: $(STAMP) ## the compiled core's tests under AddressSanitizer, Undefine
 fuzz: $(STAMP) ## damaged streams and headers, random programs for the core, sanitized (SECONDS=60; findings in build/fuzz)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r tests/sanitize/requirements.txt -r tests/fuzz/requirements.txt
 	tests/fuzz/run.sh $(BIN)/python $(or $(SECONDS),60)
+
+faults: $(STAMP) ## every system call of import and copy fails with every error it may give, and as many more limits and jumps (long)
+	GLANCE_STREAM_FAULT_POINTS=all GLANCE_STREAM_MANY_IMAGES=1000 $(BIN)/python -X dev -m pytest --timeout=3600 tests/system $(ARGS)
 
 crash: $(STAMP) ## kill, interrupt and cut the power at random points, recover, and look from outside (ARGS="--help" tells how)
 	PYTHONPATH=tests $(BIN)/python -m crash --count $(or $(COUNT),200) --database $(or $(DATABASE),sqlite) $(if $(SEED),--seed $(SEED)) $(ARGS)

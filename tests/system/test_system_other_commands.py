@@ -17,7 +17,7 @@ from system_home import BYTES, IMAGE_ID, IMPORT, RECOVER, Home, with_config
 DELETE = ("delete", IMAGE_ID, "--json")
 VERIFY = ("verify", IMAGE_ID, "--json")
 SWEEP = ("recover", "--sweep", "--older-than", "1h", "--json")
-CHECK = ("check", "--json")
+CHECK = ("check", "--size", "64KiB", "--json")
 STRAY = ".3b4e28ba-2fa1-11d2-883f-0016d3cca427.0123456789abcdef.part"
 STORE = "two*"
 
