@@ -28,13 +28,13 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection
 
-from glance_stream.catalogue import images, journal, locations, locks, outcome
+from glance_stream.catalogue import images, journal, locations, locks, outcome, steps
 from glance_stream.catalogue.engine import Conflict, Database
 from glance_stream.catalogue.journal import Content, Deletion, Entry, Event, Interrupted, Journal
 from glance_stream.catalogue.locks import Lock
 from glance_stream.catalogue.outcome import Failure, RecordedLeftover
 from glance_stream.catalogue.tasks import Operation, Process, Task, holder_is_dead, may_be_taken_over, why_locked
-from glance_stream.errors import CatalogueError, ImageLocked, ImageNotFound, InvalidRequest, Leftover
+from glance_stream.errors import ImageLocked, ImageNotFound, InvalidRequest, Leftover
 from glance_stream.model import Beginning, Fingerprints, Image, Location
 
 __all__ = [
@@ -117,7 +117,7 @@ class Catalogue:
 
     def delete_image(self, image_id: str, task: Task | None = None) -> None:
         """Remove the record with all that belongs to it. Raises ImageNotFound; ImageLocked if another task holds the image."""
-        self._change(image_id, _delete_image, image_id, task)
+        self._change(image_id, steps.delete_image, image_id, task)
 
     def update_properties(self, image_id: str, set: Mapping[str, str], remove: Iterable[str] = ()) -> Image:
         """Change users' properties. Raises ImageNotFound; InvalidRequest for `stores` and `os_glance*`."""
@@ -125,7 +125,7 @@ class Catalogue:
 
     def fingerprints(self, image_id: str) -> Fingerprints | None:
         """The per-slot digests of an image, which `get_image` does not load. Raises ImageNotFound."""
-        return self._database.look(_fingerprints, image_id)
+        return self._database.look(steps.fingerprints, image_id)
 
     def resolve_location(self, image_id: str, url: str, store_id: str, old_store_id: str = "") -> bool:
         """Give a location without a store id, or of a store renamed since, its store. False if there is no such location."""
@@ -151,7 +151,7 @@ class Catalogue:
         if holder is None:
             return self.acquire(image_id, task)
         if not may_be_taken_over(holder):
-            raise _locked(image_id, holder)
+            raise steps.locked(image_id, holder)
         dead = holder_is_dead(holder)
         return Lock(image_id, self._change(image_id, locks.take_over, holder, task, self.lease, dead=dead), taken_from=holder)
 
@@ -175,7 +175,7 @@ class Catalogue:
 
         Raises CatalogueError while the operation has no recorded outcome: its journal would go with the lock.
         """
-        self._change(task.image_id, _release, task)
+        self._change(task.image_id, steps.release, task)
 
     def is_open(self, task: Task) -> bool:
         """Whether the operation has begun and has no recorded outcome."""
@@ -251,7 +251,7 @@ class Catalogue:
         ``disk_format``: of an image that had none on record; it stays, whatever becomes of the operation.
         """
         content = Content(size, virtual_size, checksum, os_hash_algo, os_hash_value)
-        self._held(task, _verified, task, content, fingerprints, disk_format)
+        self._held(task, steps.verified, task, content, fingerprints, disk_format)
 
     def committed(self, task: Task, location: Location) -> None:
         """The object is visible in its store."""
@@ -312,11 +312,11 @@ class Catalogue:
 
     def _held(self, task: Task, step: Callable[Concatenate[Connection, P], T], *arguments: P.args, **named: P.kwargs) -> T:
         """A transaction of the task that holds the image."""
-        return self._database.change(_while_held, task, step, *arguments, **named)
+        return self._database.change(steps.while_held, task, step, *arguments, **named)
 
     def _change(self, image_id: str, step: Callable[Concatenate[Connection, P], T], *arguments: P.args, **named: P.kwargs) -> T:
         """A transaction on one image by anyone."""
-        return self._database.change(_one_at_a_time, image_id, step, *arguments, **named)
+        return self._database.change(steps.one_at_a_time, image_id, step, *arguments, **named)
 
     def _refusal(self, image_id: str) -> ImageLocked | ImageNotFound:
         """Why the lock could not be inserted."""
@@ -324,71 +324,9 @@ class Catalogue:
         holder = self.holder(image_id)
         if holder is None:
             return ImageLocked(f"image {image_id} was held by another operation until now; try again")
-        return _locked(image_id, holder)
+        return steps.locked(image_id, holder)
 
 
 def _check_task(image_id: str, task: Task) -> None:
     if task.image_id != image_id:
         raise InvalidRequest(f"task {task.id} is for image {task.image_id}, not {image_id}")
-
-
-def _locked(image_id: str, holder: Task) -> ImageLocked:
-    return ImageLocked(f"image {image_id} is locked: {why_locked(holder)}")
-
-
-# Transactions. Each begins with the image's row, so that they neither pass each other nor wait for each other crosswise.
-
-
-def _one_at_a_time(
-    connection: Connection,
-    image_id: str,
-    step: Callable[Concatenate[Connection, P], T],
-    /,
-    *arguments: P.args,
-    **named: P.kwargs,
-) -> T:
-    images.hold(connection, image_id)
-    return step(connection, *arguments, **named)
-
-
-def _while_held(
-    connection: Connection,
-    task: Task,
-    step: Callable[Concatenate[Connection, P], T],
-    /,
-    *arguments: P.args,
-    **named: P.kwargs,
-) -> T:
-    """Kept only if the task holds the image, and no image is active without data at its end."""
-    images.hold(connection, task.image_id)
-    locks.require(connection, task)
-    result = step(connection, *arguments, **named)
-    outcome.require_data(connection, task.image_id)
-    return result
-
-
-def _delete_image(connection: Connection, image_id: str, task: Task | None) -> None:
-    if task is not None:
-        locks.require(connection, task)
-    elif (holder := locks.holder(connection, image_id)) is not None:
-        raise _locked(image_id, holder)
-    images.forget(connection, image_id)
-
-
-def _release(connection: Connection, task: Task) -> None:
-    if journal.find(connection, task) or journal.find_deletion(connection, task):
-        raise CatalogueError(f"image {task.image_id}: the outcome of {task} is not recorded, so it stays locked")
-    locks.drop(connection, task)
-
-
-def _verified(
-    connection: Connection, task: Task, content: Content, fingerprints: Fingerprints | None, disk_format: str | None
-) -> None:
-    journal.verified(connection, task, content, fingerprints)
-    if disk_format is not None:
-        images.stamp(connection, task.image_id, disk_format=disk_format)
-
-
-def _fingerprints(connection: Connection, image_id: str) -> Fingerprints | None:
-    images.get(connection, image_id)
-    return images.read_fingerprints(connection, image_id)

@@ -1,0 +1,76 @@
+"""Whole transactions. Each begins with its image's row, so that they neither pass each other nor wait for each other crosswise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Concatenate, ParamSpec, TypeVar
+
+from sqlalchemy import Connection
+
+from glance_stream.catalogue import images, journal, locks, outcome
+from glance_stream.catalogue.journal import Content
+from glance_stream.catalogue.tasks import Task, why_locked
+from glance_stream.errors import CatalogueError, ImageLocked
+from glance_stream.model import Fingerprints
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def one_at_a_time(
+    connection: Connection,
+    image_id: str,
+    step: Callable[Concatenate[Connection, P], T],
+    /,
+    *arguments: P.args,
+    **named: P.kwargs,
+) -> T:
+    images.hold(connection, image_id)
+    return step(connection, *arguments, **named)
+
+
+def while_held(
+    connection: Connection,
+    task: Task,
+    step: Callable[Concatenate[Connection, P], T],
+    /,
+    *arguments: P.args,
+    **named: P.kwargs,
+) -> T:
+    """Kept only if the task holds the image, and no image is active without data at its end."""
+    images.hold(connection, task.image_id)
+    locks.require(connection, task)
+    result = step(connection, *arguments, **named)
+    outcome.require_data(connection, task.image_id)
+    return result
+
+
+def delete_image(connection: Connection, image_id: str, task: Task | None) -> None:
+    if task is not None:
+        locks.require(connection, task)
+    elif (holder := locks.holder(connection, image_id)) is not None:
+        raise locked(image_id, holder)
+    images.forget(connection, image_id)
+
+
+def release(connection: Connection, task: Task) -> None:
+    if journal.find(connection, task) or journal.find_deletion(connection, task):
+        raise CatalogueError(f"image {task.image_id}: the outcome of {task} is not recorded, so it stays locked")
+    locks.drop(connection, task)
+
+
+def verified(
+    connection: Connection, task: Task, content: Content, fingerprints: Fingerprints | None, disk_format: str | None
+) -> None:
+    journal.verified(connection, task, content, fingerprints)
+    if disk_format is not None:
+        images.stamp(connection, task.image_id, disk_format=disk_format)
+
+
+def fingerprints(connection: Connection, image_id: str) -> Fingerprints | None:
+    images.get(connection, image_id)
+    return images.read_fingerprints(connection, image_id)
+
+
+def locked(image_id: str, holder: Task) -> ImageLocked:
+    return ImageLocked(f"image {image_id} is locked: {why_locked(holder)}")
