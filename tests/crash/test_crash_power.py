@@ -14,7 +14,10 @@ from crash.power import CUTS, PowerHarness, build_shim, compiler
 from crash.power_cut import Disk
 from crash.power_log import Did, read_log
 
-pytestmark = pytest.mark.skipif(compiler() is None, reason="needs a C compiler: install gcc, or another cc")
+pytestmark = [
+    pytest.mark.skipif(compiler() is None, reason="needs a C compiler: install gcc, or another cc"),
+    pytest.mark.timeout(300),  # on a machine that is busy with other things
+]
 
 BEGIN = "import ctypes, os, sys; ctypes.CDLL(None).power_log_begin(sys.argv[1].encode(), sys.argv[2].encode()); "
 
