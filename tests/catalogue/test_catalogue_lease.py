@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+import uuid
+from collections.abc import Callable
 from datetime import timedelta
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 from catalogue_words import CONTENT, FULL, at
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from glance_stream.catalogue import Catalogue, Event, Operation, Task, tables, tasks
 from glance_stream.errors import ImageLocked, LockLost
@@ -155,6 +162,8 @@ def test_the_refusal_says_as_much_as_is_known(catalogue: Catalogue, image: Image
 class FenceMachine(RuleBasedStateMachine):
     """Several holders whose leases end: at any time at most one of them can write, and it is the one that took the image last."""
 
+    catalogue: Catalogue
+
     def __init__(self) -> None:
         super().__init__()
         self.all: list[Task] = []  # every task that ever held the image
@@ -163,8 +172,7 @@ class FenceMachine(RuleBasedStateMachine):
 
     @initialize()
     def open(self) -> None:
-        self.catalogue = OPEN[0]
-        self.image_id = str(__import__("uuid").uuid4())
+        self.image_id = str(uuid.uuid4())
         self.catalogue.create_image(self.image_id, name=None, disk_format="raw", container_format="bare")
 
     def got(self, task: Task) -> None:
@@ -233,19 +241,6 @@ class FenceMachine(RuleBasedStateMachine):
         assert all(earlier.fence < later.fence for earlier, later in pairwise(self.all))
 
 
-OPEN: list[Catalogue] = []
-
-
-@pytest.fixture
-def opened(tmp_path: Path) -> Iterator[None]:
-    with Catalogue(f"sqlite:///{tmp_path}/catalogue.db") as catalogue:
-        OPEN[:] = [catalogue]
-        yield
-        OPEN.clear()
-
-
-@pytest.mark.usefixtures("opened")
-def test_never_two_who_can_write() -> None:
-    from hypothesis.stateful import run_state_machine_as_test
-
-    run_state_machine_as_test(FenceMachine, settings=settings(max_examples=30, stateful_step_count=15, deadline=None))
+def test_never_two_who_can_write(catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FenceMachine, "catalogue", catalogue, raising=False)
+    run_state_machine_as_test(FenceMachine, settings=settings(max_examples=15, stateful_step_count=12, deadline=None))
