@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import random
 import subprocess
 import sys
@@ -33,6 +34,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m crash", description=crash.__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--seed", type=int, help="of all that is chosen at random; shown in the report")
     parser.add_argument("--count", type=int, default=200, help="points that must hit")
+    parser.add_argument("--seconds", type=float, default=math.inf, help="end after this time, with as many points as there are")
     parser.add_argument("--database", default="sqlite", help="sqlite, postgresql, mariadb, or a URL")
     parser.add_argument("--stores", default="file,s3,swift", help="of file, s3, swift, rbd; file1,file2,file3 is quick")
     parser.add_argument("--signal", default="kill", help="kill, int, term, or several with commas between them")
@@ -67,7 +69,7 @@ def _run(given: argparse.Namespace, seed: int, about: dict[str, object]) -> Repo
             about=about,
         )
         stack.callback(harness.close)
-        return harness.run(given.count)
+        return harness.run(given.count, seconds=given.seconds)
 
 
 def _cut_power(given: argparse.Namespace, seed: int, about: dict[str, object]) -> Report:
@@ -76,7 +78,7 @@ def _cut_power(given: argparse.Namespace, seed: int, about: dict[str, object]) -
     with tempfile.TemporaryDirectory(prefix="crash-") as name:
         harness = PowerHarness(Path(name), seed, ignore=given.ignore, about=about | {"stores": ",".join(STORES), "signal": "power"})
         try:
-            return harness.run(given.count, 1 if given.ignore else MOST_VIOLATIONS)
+            return harness.run(given.count, 1 if given.ignore else MOST_VIOLATIONS, given.seconds)
         finally:
             harness.close()
 
@@ -88,7 +90,7 @@ def _side_by_side(given: argparse.Namespace, seed: int, report: Report) -> Repor
         for number in range(given.jobs):
             found = Path(name) / f"{number}.json"
             words = {"seed": seed + number, "count": -(-given.count // given.jobs), "json": found}
-            words |= {key: getattr(given, key) for key in ("database", "stores", "signal", "operations")}
+            words |= {key: getattr(given, key) for key in ("seconds", "database", "stores", "signal", "operations")}
             command = [sys.executable, "-m", "crash", *(f"--{key}={value}" for key, value in words.items())]
             command += ["--twice"] * given.twice + ["--power"] * given.power
             jobs.append((subprocess.Popen(command, stdout=subprocess.DEVNULL), found))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 import sys
+import time
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -72,10 +74,10 @@ class Harness:
         self._launcher.close()
         self._view.close()
 
-    def run(self, count: int, most_violations: int = MOST_VIOLATIONS) -> Report:
-        """Until so many points have hit, or too much is broken to learn more."""
-        told = 0
-        while self.report.total < count and len(self.report.violations) < most_violations:
+    def run(self, count: int, most_violations: int = MOST_VIOLATIONS, seconds: float = math.inf) -> Report:
+        """Until so many points have hit, the time is over, or too much is broken to learn more."""
+        told, end = 0, time.monotonic() + seconds
+        while self.report.total < count and len(self.report.violations) < most_violations and time.monotonic() < end:
             self._point()
             if self.report.total >= told + 100:
                 told = self.report.total
