@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -152,7 +153,7 @@ def main(directory: Path, say: Callable[[str], object] = print) -> None:
         one, three = (attack(directory / f"{number}-{stores}", hostile, stores) for stores in (1, 3))
         assert (one.error, one.exit_code) == (three.error, three.exit_code)
         ends = " | ".join(f"{outcome.error}, {outcome.exit_code}" for outcome in (one, three))
-        message = one.message.replace(str(directory / f"{number}-1"), "").replace("|", "\\|")
+        message = re.sub(r"http://127\.0\.0\.1:\d+", "http://server", one.message.replace(str(directory / f"{number}-1"), ""))
         say(f"| {hostile.name} | {message} | {ends} | {_words(one, three)} |")
 
 
