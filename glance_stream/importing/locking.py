@@ -9,7 +9,7 @@ from functools import partial
 
 from glance_stream import threads
 from glance_stream.catalogue import Operation, Task, may_be_taken_over
-from glance_stream.errors import ImageLocked
+from glance_stream.errors import ImageLocked, ImageNotFound
 from glance_stream.importing.interrupted import roll_back
 from glance_stream.importing.lease import Lease, hold
 from glance_stream.importing.resuming import find_left, going_on
@@ -38,6 +38,9 @@ async def locked(site: Site, image_id: str, operation: Operation, resume: Collec
             else:
                 note = (await roll_back(site, interrupted)).note
                 LOG.info("image %s: %s", image_id, note)
-                lease = await stack.enter_async_context(hold(site.catalogue, take))
+                try:
+                    lease = await stack.enter_async_context(hold(site.catalogue, take))
+                except ImageNotFound as gone:  # a deletion, of which only the record was left
+                    raise ImageNotFound(f"image {image_id} is deleted now: {note}") from gone
                 lease.notes = (note,)
         yield lease

@@ -14,7 +14,7 @@ import pytest
 from importing_words import FaultyStore, HeldSource, House, assert_holds, assert_settled, content, file_stores, run, state, until
 
 from glance_stream.catalogue import Catalogue
-from glance_stream.errors import CatalogueError, ImageLocked, LockLost, StoreUnavailable
+from glance_stream.errors import CatalogueError, ImageLocked, ImageNotFound, LockLost, StoreUnavailable
 from glance_stream.importing import ImportRequest, copy_image, delete_from_store, delete_image, import_image, recover
 from glance_stream.importing.recover import foresee
 from glance_stream.model import Status
@@ -43,7 +43,9 @@ def change(*arguments, **options):
     with between:
         return real(*arguments, **options)
 
-house = open_house(Path(root), file_stores(Path(root), "a", b={step: meet}))
+house = open_house(Path(root), file_stores(Path(root), "a", b={} if step == "deleted" else {step: meet}))
+if step == "deleted":  # the data is, and the record is not
+    house.catalogue.delete_image = lambda *_: meet()
 house.catalogue.lease = 1.0
 real, house.catalogue._database.change = house.catalogue._database.change, change
 try:
@@ -203,6 +205,14 @@ def test_a_deletion_that_can_not_be_judged_keeps_its_image(open_site: OpenSite, 
     store.faults.clear()
     assert "took the image over" in run(delete_image(house.site, image_id)).notes[0]
     assert house.files() == []
+
+
+def test_a_deletion_of_which_only_the_record_was_left(two: House, python: Python) -> None:
+    image_id = two.active(DATA, "b").image_id
+    python(MEETING, two.root, image_id, "delete", "deleted", int(signal.SIGKILL)).wait(PATIENCE)
+    with pytest.raises(ImageNotFound, match="is deleted now: took the image over from delete by process"):
+        run(delete_image(two.site, image_id))
+    assert two.files() == []
 
 
 # -- renewing ---------------------------------------------------------------------------------------------------------------------
