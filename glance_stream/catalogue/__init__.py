@@ -119,6 +119,10 @@ class Catalogue:
         """Remove the record with all that belongs to it. Raises ImageNotFound; ImageLocked if another task holds the image."""
         self._change(image_id, steps.delete_image, image_id, task)
 
+    def withdraw_image(self, image_id: str) -> None:
+        """Remove a record that came to nothing. One that another has used since it was made, or is using, stays."""
+        self._change(image_id, steps.withdraw_image, image_id)
+
     def update_properties(self, image_id: str, set: Mapping[str, str], remove: Iterable[str] = ()) -> Image:
         """Change users' properties. Raises ImageNotFound; InvalidRequest for `stores` and `os_glance*`."""
         return self._change(image_id, images.change_properties, image_id, set, remove)
@@ -178,8 +182,16 @@ class Catalogue:
         self._change(task.image_id, steps.release, task)
 
     def is_open(self, task: Task) -> bool:
-        """Whether the operation has begun and has no recorded outcome."""
-        return self._database.look(journal.find, task) is not None
+        """Whether the operation has begun and has no recorded outcome. Raises LockLost: then it can't be told any more.
+
+        Waits, as whatever changes the image does, for a transaction on it that has not ended: a COMMIT whose answer was lost may
+        be under way still.
+        """
+        return self._held(task, journal.find, task) is not None
+
+    def is_shown(self, task: Task, location: Location) -> bool:
+        """Whether the image is active with this location. Raises LockLost, and waits, as `is_open`."""
+        return self._held(task, outcome.is_shown, task, location)
 
     def interrupted(self) -> list[Interrupted]:
         """Every locked image with its holder and journal, oldest first. `may_be_taken_over` tells which were left behind."""

@@ -44,6 +44,10 @@ def get(connection: Connection, image_id: str) -> Image:
     return found[0]
 
 
+def is_queued(connection: Connection, image_id: str) -> bool:
+    return connection.execute(select(images.c.status).where(images.c.id == image_id)).scalar() == Status.QUEUED
+
+
 def newest_first(connection: Connection) -> list[Image]:
     return _load(connection, true())
 

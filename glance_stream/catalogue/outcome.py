@@ -56,6 +56,13 @@ def add_location(connection: Connection, task: Task, location: Location, activat
         images.stamp(connection, task.image_id)
 
 
+def is_shown(connection: Connection, task: Task, location: Location) -> bool:
+    image = images.get(connection, task.image_id)
+    return image.status is Status.ACTIVE and any(
+        (one.store_id, one.url) == (location.store_id, location.url) for one in image.locations
+    )
+
+
 def remove_location(connection: Connection, task: Task, location: Location) -> None:
     image = images.get(connection, task.image_id)
     if not locations.remove(connection, task.image_id, location):

@@ -79,7 +79,7 @@ async def import_image(site: Site, request: ImportRequest, observer: Observer | 
             chosen = replace(chosen, notes=(*chosen.notes, f"disk_format: {found}, detected"))
     except InvalidRequest:
         if created:
-            await threads.call(site.catalogue.delete_image, image.image_id)
+            await threads.call(site.catalogue.withdraw_image, image.image_id)
         raise
     return Outcome(await site.image(image.image_id), done.failures, done.leftovers, lease.notes + chosen.notes + done.notes)
 

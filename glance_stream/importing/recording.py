@@ -11,7 +11,7 @@ from glance_stream import threads
 from glance_stream.catalogue import Catalogue, Task
 from glance_stream.errors import CatalogueError, GlanceStreamError, Leftover, LockLost, RecordInDoubt
 from glance_stream.importing.left import Left
-from glance_stream.model import Beginning, Location, Status
+from glance_stream.model import Beginning, Location
 from glance_stream.transfer import Recorder, Transferred, Verified
 
 LOG = logging.getLogger(__name__)
@@ -121,14 +121,9 @@ class CatalogueRecorder(Recorder):
         try:
             self._catalogue.add_location(self._task, location, activate=True)
         except CatalogueError as error:
-            if not self._look_up(lambda: self._is_shown(location), error):
+            if not self._look_up(lambda: self._catalogue.is_shown(self._task, location), error):
                 raise
         self._shown.append(location)
-
-    def _is_shown(self, location: Location) -> bool:
-        image = self._catalogue.get_image(self._task.image_id)
-        shown = [(one.store_id, one.url) for one in image.locations]
-        return image.status is Status.ACTIVE and (location.store_id, location.url) in shown
 
     async def finished(self, outcome: Transferred) -> None:
         self._failures = reasons(outcome.failures)
@@ -146,7 +141,8 @@ class CatalogueRecorder(Recorder):
     def _look_up(self, is_recorded: Callable[[], bool], doubt: CatalogueError) -> bool:
         """Whether a record whose answer was an error took effect all the same: a connection may be lost after the commit.
 
-        Raises RecordInDoubt if that can't be told. Undoing then could remove the data of an active image.
+        Raises RecordInDoubt if that can't be told: the catalogue is not there, or somebody else has the image by now. Undoing then
+        could remove the data of an active image.
         """
         try:
             return is_recorded()

@@ -37,7 +37,7 @@ def lose(house: House, monkeypatch: pytest.MonkeyPatch, name: str, *, before: bo
         return maybe
 
     monkeypatch.setattr(catalogue, name, operation)
-    for reader in ("get_image", "is_open"):
+    for reader in ("is_shown", "is_open"):
         monkeypatch.setattr(catalogue, reader, failing(getattr(catalogue, reader)))
 
 
