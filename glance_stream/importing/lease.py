@@ -98,7 +98,7 @@ class Lease:
         while self._lost is None:
             await asyncio.sleep(min(RENEWAL_SECONDS, self._catalogue.lease / RENEWALS_PER_LEASE))
             self._lost = await self._renew()
-        LOG.error("%s", self._lost)
+        LOG.info("%s", self._lost)  # it is raised, or the next record of the operation fails for it
         if self._phase != ROLLING_BACK:  # a cancellation would only hurry that
             self._cancelled = True
             operation.cancel()
@@ -119,7 +119,7 @@ class Lease:
                 return None
             return LockLost(
                 f"image {self.task.image_id}: the lock could not be renewed for {self._catalogue.lease:g} s, so that it may be "
-                f"another's by now: {error or 'the catalogue does not answer'}"
+                f"another's by now: {str(error) or 'this process stood still, or the catalogue does not answer'}"
             )
         self._renewed_at = now
         return None
