@@ -72,8 +72,9 @@ async def failed(
     image = await current(site, image_id)
     fields = {**(image_fields(image) if image else {}), **_told(failures, leftovers, ())}
     untold = {store_id: failure for store_id, failure in failures.items() if str(failure) not in told[1]}
-    complaints = [*_failed_lines(untold), *leftover_lines(leftovers), *await _advice(site, image_id, image, error)]
-    return Result(EXIT_LEFTOVERS if leftovers else exit_code, fields, (), complaints, told)
+    held = not isinstance(error, ImageNotFound | ImageLocked) and await _is_held_here(site, image_id)
+    complaints = [*_failed_lines(untold), *leftover_lines(leftovers), *_advice(image_id, image, error, held)]
+    return Result(EXIT_LEFTOVERS if leftovers or held else exit_code, fields, (), complaints, told)
 
 
 def refused(error: GlanceStreamError) -> Result:
@@ -143,12 +144,20 @@ async def _recorded(site: Site, image_id: str, since: datetime) -> tuple[Leftove
     return tuple(one.leftover for one in recorded if one.image_id == image_id and one.at >= since)
 
 
-async def _advice(site: Site, image_id: str, image: Image | None, error: BaseException) -> list[str]:
+async def _is_held_here(site: Site, image_id: str) -> bool:
+    """Whether this process has not let go of the image, as when its failure could not be recorded. False where it can't be told."""
+    try:
+        holder = await threads.call(site.catalogue.holder, image_id)
+    except GlanceStreamError:  # must not hide the error that is being told
+        return False
+    return holder is not None and holder.process.pid == os.getpid()
+
+
+def _advice(image_id: str, image: Image | None, error: BaseException, held: bool) -> list[str]:
     """What to do now."""
     if image is None or isinstance(error, ImageNotFound | ImageLocked):
         return []
-    holder = await threads.call(site.catalogue.holder, image_id)
-    if holder is not None and holder.process.pid == os.getpid():
+    if held:
         return [f"the image stays locked: {RECOVER.replace('try again to remove it', 'finish the rollback')}"]
     if image.status is Status.QUEUED:
         return [
