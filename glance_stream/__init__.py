@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from glance_stream.config import load as load_config
     from glance_stream.errors import (
         CatalogueError,
+        CatalogueUnavailable,
         DecodeError,
         DigestMismatch,
         Duplicate,
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CatalogueError",
+    "CatalogueUnavailable",
     "DecodeError",
     "DigestMismatch",
     "Duplicate",

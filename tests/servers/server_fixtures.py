@@ -27,15 +27,27 @@ SERVER_OF = {
 }
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Before `-m servers` chooses among them."""
+    for item in items:
+        if _servers_of(item):
+            item.add_marker("servers")
+
+
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """Start what the test will ask for before its time limit runs (pytest-timeout's wrapper is inside this one)."""
+    for server in _servers_of(item):
+        _fleet.start(server)
+    return (yield)
+
+
+def _servers_of(item: pytest.Item) -> set[str]:
     wanted = set(getattr(item, "fixturenames", ()))
     if callspec := getattr(item, "callspec", None):
         wanted |= {each for each in callspec.params.values() if isinstance(each, str)}
-    for fixture in SERVER_OF.keys() & wanted:
-        _fleet.start(SERVER_OF[fixture])
-    return (yield)
+    return {SERVER_OF[fixture] for fixture in SERVER_OF.keys() & wanted}
 
 
 def pytest_unconfigure() -> None:
