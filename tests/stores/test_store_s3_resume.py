@@ -160,3 +160,20 @@ def test_an_upload_that_goes_away_leaves_nothing(s3_bucket: S3Bucket, proxy: Fau
 
     run(scenario(), seconds=60)
     assert_empty(s3_bucket)
+
+
+@one_server
+@pytest.mark.parametrize("size", [PART - 1, 3 * PART, None], ids=["one part", "three parts", "unknown"])
+def test_an_upload_with_too_many_parts_is_begun_anew(s3_bucket: S3Bucket, proxy: FaultyProxy, size: int | None) -> None:
+    """radosgw completes no upload of which parts are left out."""
+
+    async def scenario() -> None:
+        async with store_of(s3_bucket, **through(proxy)) as store:
+            trace = await die_after(store, DATA)
+            writer = store.resume(IMAGE, trace)
+            with pytest.raises(NotFound):
+                await writer.open(size)
+            await writer.abort()
+
+    run(scenario(), seconds=60)
+    assert_empty(s3_bucket)

@@ -22,16 +22,19 @@ class LeftUpload:
 
 
 def find_left(
-    bucket: Bucket, key: str, since: int, trace: str, uploads: Mapping[str, str], algorithm: str | None
+    bucket: Bucket, key: str, since: int, trace: str, uploads: Mapping[str, str], algorithm: str | None, parts: int
 ) -> LeftUpload | None:
     """The upload with the most bytes in parts that a writer made at ``since`` has begun, if there is any.
 
+    ``parts``: how many the image has. An upload with more can't be completed without them (radosgw), nor can they be taken back.
     ``algorithm``: of the checksums of the parts to come; an upload that was begun for others does not take them. Raises StoreError.
     """
     found = []
     for upload in begun_by(bucket, key, since, trace, uploads):
         listed = bucket.listed_parts(upload)
-        if listed is not None and listed.algorithm in (None, algorithm):
+        if listed is None or listed.algorithm not in (None, algorithm):
+            continue
+        if all(part.number <= parts for part in listed.parts):
             found.append(LeftUpload(upload.upload_id, {part.number: part for part in listed.parts}))
     return max(found, key=lambda left: sum(part.size for part in left.parts.values()), default=None)
 

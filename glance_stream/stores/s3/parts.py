@@ -38,6 +38,10 @@ class PartSizes:
         grown = max(0, number - EVEN_PARTS)
         return min(LARGEST_PART, self.part_size + grown * self._step)
 
+    def count(self, size: int) -> int:
+        """Of the parts of an image whose size was given as the hint: all are of one size."""
+        return -(-size // self[1])
+
     @property
     def _step(self) -> int:
         growing = MOST_PARTS - EVEN_PARTS

@@ -108,14 +108,16 @@ class S3Writer(Writer):
                 raise StoreError(self._store_id, "the writer has ended")
             self._sender, self._collector = sender, collector
         if self._resumed:
-            self._find_left(sender.algorithm)
+            self._find_left(sender.algorithm, sizes, size_hint)
         if size_hint is not None and size_hint > min(WHOLE, sizes[1]):
             self._upload()  # what may not be written is known before the first byte
 
-    def _find_left(self, algorithm: str | None) -> None:
+    def _find_left(self, algorithm: str | None, sizes: PartSizes, size_hint: int | None) -> None:
+        if size_hint is None:
+            raise NotFound(self._store_id, f"{self._key}: whether there are too many parts can't be told without the image's size")
         with self._making:
             self._open_parts()
-            left = find_left(self._bucket, self._key, self._since, self.trace, self._uploads, algorithm)
+            left = find_left(self._bucket, self._key, self._since, self.trace, self._uploads, algorithm, sizes.count(size_hint))
             if left is None:
                 raise NotFound(self._store_id, f"there is no upload of {self._key} to go on with")
             self._upload_id, self._left = left.upload_id, left.parts
