@@ -106,7 +106,7 @@ async def _copy(
     best_effort: bool,
     observer: Observer | None,
 ) -> tuple[Transferred, tuple[str, ...]]:
-    recorder = CatalogueRecorder(site.catalogue, lease.task, best_effort=best_effort, left=lease.left)
+    recorder = CatalogueRecorder(site.catalogue, lease, best_effort=best_effort)
     async with recorder.operation(targets, importing=False):
         return await _from_first_good(site, image, targets, sources, best_effort, recorder, observer, lease.left)
 

@@ -180,9 +180,7 @@ async def _import(
 ) -> Transferred:
     best_effort = not request.all_stores_must_succeed
     disk_format = image.disk_format or request.disk_format
-    recorder = CatalogueRecorder(
-        site.catalogue, lease.task, best_effort=best_effort, disk_format=not image.disk_format, left=lease.left
-    )
+    recorder = CatalogueRecorder(site.catalogue, lease, best_effort=best_effort, disk_format=not image.disk_format)
     async with recorder.operation(stores, importing=True):
         return await transfer(
             TransferRequest(

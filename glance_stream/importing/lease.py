@@ -16,7 +16,7 @@ from typing import Any
 
 from glance_stream import threads
 from glance_stream.catalogue import Catalogue, Lock, Task
-from glance_stream.errors import CatalogueError, GlanceStreamError, LockLost
+from glance_stream.errors import CatalogueError, GlanceStreamError, ImageNotFound, LockLost
 from glance_stream.importing.left import Left
 from glance_stream.transfer import Observer, Progress
 
@@ -25,6 +25,7 @@ LOG = logging.getLogger(__name__)
 # Often enough for who looks at 'show', seldom enough to cost the catalogue nothing.
 RENEWAL_SECONDS = 5.0
 RENEWALS_PER_LEASE = 4
+UNDO_PATIENCE_SECONDS = 5.0  # less than a step of a rollback has
 ROLLING_BACK = "rolling back"
 
 
@@ -39,6 +40,7 @@ class Lease:
         self._progress: Progress | None = None
         self._phase = ""
         self._moved_at = self._renewed_at = time.monotonic()
+        self._held_until = self._renewed_at + catalogue.lease
         self._lost: LockLost | None = None
         self._cancelled = False  # the operation, because the lease was lost
 
@@ -67,6 +69,28 @@ class Lease:
     async def require(self) -> None:
         """Raises LockLost unless the image is held now. Before a deletion, which no record goes before."""
         await threads.call(self._catalogue.require, self.task)
+
+    async def require_for_undo(self) -> None:
+        """As `require`, for deleting what this operation has made, which does not wait for a catalogue that is away for long.
+
+        Nobody takes an image before its lease has ended, and of an image whose record is deleted there is nothing to spare.
+        """
+        try:
+            async with asyncio.timeout(UNDO_PATIENCE_SECONDS):
+                await threads.call(self._require_or_deleted)
+        except (CatalogueError, TimeoutError) as error:
+            if time.monotonic() >= self._held_until:
+                raise LockLost(
+                    f"image {self.task.image_id}: it may be another's by now, and the catalogue does not tell: {error}"
+                ) from error
+
+    def _require_or_deleted(self) -> None:
+        try:
+            self._catalogue.require(self.task)
+        except LockLost:
+            with suppress(ImageNotFound):
+                self._catalogue.get_image(self.task.image_id)
+                raise
 
     @asynccontextmanager
     async def kept(self) -> AsyncIterator[None]:
@@ -121,7 +145,7 @@ class Lease:
                 f"image {self.task.image_id}: the lock could not be renewed for {self._catalogue.lease:g} s, so that it may be "
                 f"another's by now: {str(error) or 'this process stood still, or the catalogue does not answer'}"
             )
-        self._renewed_at = now
+        self._renewed_at, self._held_until = now, now + self._catalogue.lease - idle
         return None
 
     @property

@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from glance_stream import threads
-from glance_stream.catalogue import Catalogue, Task
+from glance_stream.catalogue import Catalogue
 from glance_stream.errors import CatalogueError, GlanceStreamError, Leftover, LockLost, RecordInDoubt
-from glance_stream.importing.left import Left
+from glance_stream.importing.lease import Lease
 from glance_stream.model import Beginning, Location
 from glance_stream.transfer import Recorder, Transferred, Verified
 
@@ -28,19 +28,15 @@ class CatalogueRecorder(Recorder):
     store has it and is active from the first one on (AC3).
     """
 
-    def __init__(
-        self, catalogue: Catalogue, task: Task, *, best_effort: bool, disk_format: bool = False, left: Left | None = None
-    ) -> None:
-        """``left``: what came with the task, to be gone on with.
-
-        ``disk_format``: the image has none on record and is given the one that its content was found to be.
-        """
+    def __init__(self, catalogue: Catalogue, lease: Lease, *, best_effort: bool, disk_format: bool = False) -> None:
+        """``disk_format``: the image has none on record and is given the one that its content was found to be."""
         self._catalogue = catalogue
-        self._task = task
+        self._lease = lease
+        self._task = lease.task
         self._best_effort = best_effort
         self._records_format = disk_format
         self._undone = True
-        self._left = left or Left()
+        self._left = lease.left
         self._traces: dict[str, str] = {}
         self._adopting: set[str] = set()
         self._shown: list[Location] = []
@@ -58,7 +54,7 @@ class CatalogueRecorder(Recorder):
         except BaseException as error:
             if isinstance(error, GlanceStreamError):
                 self._leftovers = list(dict.fromkeys([*self._leftovers, *error.leftovers]))
-            if self._shown or self._undone:  # otherwise the rest is for `recover`
+            if not isinstance(error, RecordInDoubt) and (self._shown or self._undone):  # otherwise the rest is for `recover`
                 await threads.to_its_end(threads.call(self._record_failure, stores))
             raise
 
@@ -124,6 +120,10 @@ class CatalogueRecorder(Recorder):
             if not self._look_up(lambda: self._catalogue.is_shown(self._task, location), error):
                 raise
         self._shown.append(location)
+
+    async def undoing(self, location: Location) -> None:
+        """Who has lost the image leaves the object to who has it now: what that could not remove it may have adopted."""
+        await self._lease.require_for_undo()
 
     async def finished(self, outcome: Transferred) -> None:
         self._failures = reasons(outcome.failures)

@@ -216,7 +216,7 @@ class _Transfer:
 
     async def _commit(self, target: Target, verified: Verified) -> None:
         try:
-            await target.commit(verified)
+            await target.commit(verified, self._recorder.undoing)
         except Duplicate as taken:
             if target.adopting:
                 raise

@@ -197,6 +197,12 @@ class Recorder:
     async def committed(self, location: Location) -> None:
         """A store holds the image under its final name."""
 
+    async def undoing(self, location: Location) -> None:
+        """An object that this transfer has made is about to be deleted again. Raising keeps it; it is a leftover then.
+
+        Where a commit hung, this may be asked long after the transfer has ended.
+        """
+
     async def finished(self, outcome: Transferred) -> None:
         """All is done; the last chance to refuse. A cancellation that comes now comes too late."""
 

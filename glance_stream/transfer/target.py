@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from glance_stream import threads
@@ -30,6 +31,8 @@ from glance_stream.transfer.request import Limits, Verified
 LOG = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+BeforeUndo = Callable[[Location], Awaitable[None]]  # `Recorder.undoing`
 
 
 class Target:
@@ -170,11 +173,11 @@ class Target:
     async def flush(self, size: int) -> None:
         await self._timed("flush", asyncio.ensure_future(self.writer.flush(size)))
 
-    async def commit(self, verified: Verified) -> Location:
+    async def commit(self, verified: Verified, before_undo: BeforeUndo) -> Location:
         """Commit; from its start on the undo is a delete, but of an object that was there before."""
         committing = asyncio.ensure_future(self.writer.commit(verified.size, verified.digests))
         if not self.adopting:
-            commit = _Commit(self.store, self.writer, committing, self._rollback)
+            commit = _Commit(self.store, self.writer, committing, self._rollback, before_undo)
             self._rollback.replace(self.store_id, commit.trace, commit.undo, commit.in_doubt)
         self.location = await self._timed("commit", committing)
         return self.location
@@ -211,11 +214,14 @@ async def _abort_opened(writer: Writer, opening: asyncio.Future[None]) -> None:
 class _Commit:
     """A commit from its start on, and its undo."""
 
-    def __init__(self, store: Store, writer: Writer, call: asyncio.Future[Location], rollback: Rollback) -> None:
+    def __init__(
+        self, store: Store, writer: Writer, call: asyncio.Future[Location], rollback: Rollback, before_undo: BeforeUndo
+    ) -> None:
         self._store = store
         self._writer = writer
         self._call = call
         self._rollback = rollback
+        self._before_undo = before_undo
         self._object: Location | None = None
         self._settled = False
 
@@ -249,15 +255,19 @@ class _Commit:
             return False
         self._object = self._call.result()
         if await self._writer.published() is not None:  # who was silent for long may find another's in its place
-            await self._store.delete(self._object)
+            await self._delete(self._object)
         return True
 
     async def _delete_published(self) -> None:
         self._object = await self._writer.published()
         if self._object is not None:
-            await self._store.delete(self._object)
+            await self._delete(self._object)
             self._object = None
         self._settled = True
+
+    async def _delete(self, found: Location) -> None:
+        await self._before_undo(found)  # this writer has made it, and another may have adopted it
+        await self._store.delete(found)
 
 
 def as_store_error(store_id: str, error: Exception) -> GlanceStreamError:

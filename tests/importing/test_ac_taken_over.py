@@ -16,7 +16,7 @@ from importing_words import assert_holds, run
 from real_servers import RealDatabase
 
 from glance_stream.catalogue import engine, servers
-from glance_stream.errors import CatalogueUnavailable, InvalidRequest, RecordInDoubt
+from glance_stream.errors import CatalogueUnavailable, ImportFailed, InvalidRequest, LockLost, RecordInDoubt, StoreUnavailable
 from glance_stream.importing import recover
 from glance_stream.model import Status
 from glance_stream.retry import RetryPolicy
@@ -108,3 +108,24 @@ def test_a_commit_that_is_still_under_way_is_waited_for(
         run(recover(host.site))
         assert host.object("a", image.image_id) == DATA
         host.catalogue.close()
+
+
+@pytest.mark.parametrize("must", [True, False])
+def test_what_another_has_adopted_is_not_undone(hosts: tuple[Host, Host], monkeypatch: pytest.MonkeyPatch, must: bool) -> None:
+    """The taker could not remove the object, found it to be the very image, and made it so."""
+    late, taker = hosts
+    image = late.queued()
+
+    def take_over() -> None:
+        expire(taker, image.image_id)
+        taker.faulty("a").faults["delete"] = StoreUnavailable("a", "not now")
+        run(recover(taker.site, image.image_id))
+        taker.faulty("a").faults.clear()
+        taker.import_(DATA, image_id=image.image_id, stores=["a"])
+
+    before(late, monkeypatch, "record_success" if must else "add_location", take_over)
+    with pytest.raises((LockLost, ImportFailed)):
+        late.import_(DATA, image_id=image.image_id, stores=["a"], all_stores_must_succeed=must)
+    assert_holds(taker, image.image_id, DATA, "a")
+    run(recover(taker.site))
+    assert_holds(taker, image.image_id, DATA, "a")
