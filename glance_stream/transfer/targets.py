@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 from glance_stream import threads
 from glance_stream.errors import GlanceStreamError, ImportFailed, RecordInDoubt
@@ -52,6 +52,7 @@ class Targets:
             for task in tasks:
                 task.cancel()
             cancelled = await threads.to_its_end(asyncio.gather(*tasks, return_exceptions=True))
+            _raise_doubt(tasks)
         if cancelled:  # it came after the last step had ended
             raise asyncio.CancelledError
 
@@ -79,3 +80,10 @@ class Targets:
 
     def _failed(self) -> ImportFailed:
         return ImportFailed("; ".join(str(failure) for failure in self.failures.values()), self.failures)
+
+
+def _raise_doubt(ended: Iterable[asyncio.Task[None]]) -> None:
+    """Whatever else ended the step: what one of them may have made an active image's is not to be undone."""
+    for task in ended:
+        if not task.cancelled() and isinstance(doubt := task.exception(), RecordInDoubt):
+            raise doubt
