@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from glance_stream import threads
 from glance_stream.catalogue import Operation, RecordedLeftover
-from glance_stream.errors import GlanceStreamError, ImageNotFound, Leftover, NotFound, StoreError, StoreUnavailable
+from glance_stream.errors import GlanceStreamError, ImageLocked, ImageNotFound, Leftover, NotFound, StoreError, StoreUnavailable
 from glance_stream.importing.asking import ask
 from glance_stream.importing.lease import Lease
 from glance_stream.importing.locking import locked
@@ -27,15 +27,19 @@ async def remove_leftover(site: Site, recorded: RecordedLeftover) -> Leftover | 
     in_doubt = left.reason.startswith(IN_DOUBT)
     try:
         store = site.store(left.store_id)
-        if store.owns(left.trace):
-            await _remove_object(site, recorded)
-        else:
-            await _require_reachable(site, recorded)
-            await ask(left.store_id, store.discard(left.trace), site.limits.undo_timeout)
-            if in_doubt:
-                await _settle_doubt(site, recorded)
+        async with _held(site, recorded.image_id) as (image, lease):
+            if store.owns(left.trace):
+                await _remove_object(site, left, image)
+            else:
+                await _require_reachable(site, recorded)
+                await ask(left.store_id, store.discard(left.trace), site.limits.undo_timeout)
+                if in_doubt:
+                    await _settle_doubt(site, recorded, image, lease)
     except NotFound:
         pass
+    except ImageLocked as error:  # which says nothing of the leftover
+        LOG.warning("leftover of image %s: %s", recorded.image_id, error)
+        return left
     except GlanceStreamError as error:
         LOG.warning("leftover of image %s: %s", recorded.image_id, error)
         still = replace(left, reason=f"{IN_DOUBT}: {error}" if in_doubt else str(error))
@@ -56,14 +60,13 @@ async def _require_reachable(site: Site, recorded: RecordedLeftover) -> None:
         LOG.info("%s", error)  # it answers, and what it says of the object is not what was asked
 
 
-async def _remove_object(site: Site, recorded: RecordedLeftover) -> None:
+async def _remove_object(site: Site, left: Leftover, image: Image | None) -> None:
     """Unless the image has meanwhile been given, in due form, the very object that was once left over."""
-    async with _held(site, recorded.image_id) as (image, _):
-        if image is None or all(location.url != recorded.leftover.trace for location in image.locations):
-            await delete_object(site, Location(recorded.leftover.trace, recorded.leftover.store_id))
+    if image is None or all(location.url != left.trace for location in image.locations):
+        await delete_object(site, Location(left.trace, left.store_id))
 
 
-async def _settle_doubt(site: Site, recorded: RecordedLeftover) -> None:
+async def _settle_doubt(site: Site, recorded: RecordedLeftover, image: Image | None, lease: Lease | None) -> None:
     """A commit may have taken effect that nobody recorded. Raises StoreError where that can't be told.
 
     Deleted is what bears the writer's mark. Where objects bear none, only what is known to be one copy too many: it equals what the
@@ -72,18 +75,17 @@ async def _settle_doubt(site: Site, recorded: RecordedLeftover) -> None:
     """
     left = recorded.leftover
     store = site.store(left.store_id)
-    async with _held(site, recorded.image_id) as (image, lease):
-        if store.traits.marked:
-            found = await ask(left.store_id, store.published(left.trace), site.limits.undo_timeout)
-        else:
-            found = await find_object(site, left.store_id, recorded.image_id)
-        if found is None or (image is not None and any(location.url == found.url for location in image.locations)):
-            return
-        if not store.traits.marked:
-            await _require_spare(site, image, lease, found)
-        if lease is not None:
-            await lease.require()
-        await delete_object(site, found)
+    if store.traits.marked:
+        found = await ask(left.store_id, store.published(left.trace), site.limits.undo_timeout)
+    else:
+        found = await find_object(site, left.store_id, recorded.image_id)
+    if found is None or (image is not None and any(location.url == found.url for location in image.locations)):
+        return
+    if not store.traits.marked:
+        await _require_spare(site, image, lease, found)
+    if lease is not None:
+        await lease.require()
+    await delete_object(site, found)
 
 
 async def _require_spare(site: Site, image: Image | None, lease: Lease | None, found: Location) -> None:
@@ -105,7 +107,9 @@ async def _has_good_location(site: Site, image: Image, lease: Lease) -> bool:
 
 @asynccontextmanager
 async def _held(site: Site, image_id: str) -> AsyncIterator[tuple[Image | None, Lease | None]]:
-    """The image under its lock, since an object that another operation has just committed looks like a leftover.
+    """The image under its lock: an object that another operation has just committed looks like a leftover.
+
+    So do uploads that are under way, where they are known by image and time alone (S3).
 
     Neither for an image without a record, which nobody works on. Raises ImageLocked.
     """
