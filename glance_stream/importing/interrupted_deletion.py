@@ -13,9 +13,14 @@ from glance_stream.model import Image, Location
 
 
 async def find_gone(site: Site, deletion: Deletion) -> list[Location]:
-    """Which of the locations that were about to be deleted are. Raises GlanceStreamError when a store does not tell."""
+    """Which of the locations that were about to be deleted are. Raises GlanceStreamError when a store does not tell.
+
+    One that the site has no more will never tell: its data counts as there, and verify says what it is worth once it is back.
+    """
     gone = []
     for location in deletion.locations:
+        if location.store_id not in site.stores:
+            continue
         try:
             await ask_stat(site, location)
         except NotFound:

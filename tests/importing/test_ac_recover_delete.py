@@ -117,3 +117,16 @@ def test_while_the_store_does_not_tell_the_deletion_is_kept_for_later(
     assert run(recover(house.site)).images == (image_id,)
     assert_holds(house, image_id, DATA, "a")
     assert_settled(house, image_id, "ab")
+
+
+@pytest.mark.parametrize("deleted", [True, False])
+def test_from_a_store_that_the_site_has_no_more(open_site: OpenSite, dying: Callable[..., None], deleted: bool) -> None:
+    """Its data counts as there, because nobody can tell: or nothing could ever be done with the image again."""
+    image_id = in_turn(open_site(), "a", "b")
+    dying(image_id, "b", "remove_location" if deleted else "deleting")
+    house = open_site(["a", "c"])
+    assert run(recover(house.site)).images == (image_id,)
+    assert house.image(image_id).stores == ("a", "b")
+    run(copy_image(house.site, image_id, stores=["c"]))
+    assert house.image(image_id).stores == ("a", "b", "c")
+    assert_settled(house, image_id, "c")
