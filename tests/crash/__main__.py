@@ -85,7 +85,9 @@ def _cut_power(given: argparse.Namespace, seed: int, about: dict[str, object]) -
 
 def _side_by_side(given: argparse.Namespace, seed: int, report: Report) -> Report:
     """The same command in processes of their own, each with a seed that follows from this one's."""
-    with tempfile.TemporaryDirectory(prefix="crash-jobs-") as name:
+    with tempfile.TemporaryDirectory(prefix="crash-jobs-") as name, closing(Servers()) as servers:
+        if not given.power:
+            servers.start(given.stores.split(","), given.database)
         jobs = []
         for number in range(given.jobs):
             found = Path(name) / f"{number}.json"

@@ -77,6 +77,13 @@ class Servers:
             raise SystemExit(f"{server}: {', '.join(missing)} not installed: run tests/servers/install.sh")
         return self._fleet.description(server)
 
+    def start(self, kinds: Sequence[str], database: str) -> None:
+        """Those that harnesses side by side share: otherwise the first to end stops them for all."""
+        wanted = {"s3": "radosgw", "swift": "swift", "rbd": "ceph"}
+        servers = [server for kind, server in wanted.items() if any(each.startswith(kind) for each in kinds)]
+        for server in [*servers, *([database] if database in ("postgresql", "mariadb") else [])]:
+            self._described(server)
+
     def close(self) -> None:
         self._fleet.stop()
 
