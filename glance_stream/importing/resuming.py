@@ -47,15 +47,19 @@ async def going_on(site: Site, interrupted: Interrupted, operation: Operation, t
     image_id = interrupted.image.image_id
     take = partial(site.catalogue.take_over, image_id, Task.here(image_id, operation))
     async with hold(site.catalogue, take) as lease:
-        left = await _keep(site, lease, interrupted, traces)
-        lease.left, lease.notes = left, (_note(interrupted, left),)
-        LOG.info("image %s: %s", image_id, lease.notes[0])
+        taken = await threads.call(site.catalogue.interruption, image_id)
+        journal = None if taken is None else taken.journal
         try:
+            if journal is None or journal != interrupted.journal:  # a COMMIT of the dead process came late
+                raise ImageLocked(f"image {image_id}: the interrupted operation had come further than it seemed; try again")
+            lease.left = await _keep(site, lease, journal, traces)
+            lease.notes = (_note(interrupted, lease.left),)
+            LOG.info("image %s: %s", image_id, lease.notes[0])
             yield lease
         finally:
-            if not left.claimed and interrupted.journal is not None:
+            if not lease.left.claimed and journal is not None:
                 try:
-                    await threads.to_its_end(end(site, lease, interrupted.task, interrupted.journal))
+                    await threads.to_its_end(end(site, lease, interrupted.task, journal))
                 except GlanceStreamError as error:
                     LOG.error("%s", error)
 
@@ -67,18 +71,15 @@ def _note(interrupted: Interrupted, left: Left) -> str:
     return f"took the image over from {interrupted.task}, to go on with what that had begun{lost}"
 
 
-async def _keep(site: Site, lease: Lease, interrupted: Interrupted, traces: Mapping[str, str]) -> Left:
+async def _keep(site: Site, lease: Lease, journal: Journal, traces: Mapping[str, str]) -> Left:
     """Remove all but these traces, of an operation that the lease has just been taken over from.
 
-    Raises ImageLocked where another was faster. The outcome is left to `Catalogue.begin_again`: until then the journal has it all.
+    The outcome is left to `Catalogue.begin_again`: until then the journal has it all.
     """
-    taken = await threads.call(site.catalogue.interruption, lease.task.image_id)
-    if taken is None or taken.journal is None or taken.journal != interrupted.journal:
-        raise ImageLocked(f"image {lease.task.image_id}: another has taken the interrupted operation over meanwhile; try again")
     lease.enter("recovering")
     beginning = await threads.call(site.catalogue.beginning, lease.task)
-    leftovers = await _discard_rest(site, taken.journal, traces)
-    return Left(traces, dict.fromkeys(taken.journal.stores, INTERRUPTED), leftovers, beginning)
+    leftovers = await _discard_rest(site, journal, traces)
+    return Left(traces, dict.fromkeys(journal.stores, INTERRUPTED), leftovers, beginning)
 
 
 async def _discard_rest(site: Site, journal: Journal, traces: Mapping[str, str]) -> tuple[Leftover, ...]:

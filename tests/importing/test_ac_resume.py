@@ -7,9 +7,11 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from importing_words import SLOT, CountingSource, House, assert_holds, assert_settled, content, run, state
+from sqlalchemy import text
 
 from glance_stream.errors import ImageLocked, ImportFailed, InvalidRequest, SourceError
 from glance_stream.importing import copy_image, recover
@@ -248,3 +250,26 @@ def test_a_holder_that_lives_is_not_disturbed(house: House, python: Python) -> N
             begun += writer.write(DATA[begun : begun + 4096])
     assert process.wait(timeout=60) == 0
     assert_holds(house, image_id, DATA, "a")
+
+
+def test_what_was_recorded_at_the_last_moment_is_ended_and_not_gone_on_with(
+    house: House, killed: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A COMMIT of the dead process took effect when its journal had been read. This process does not keep the image for that."""
+    image_id = house.queued().image_id
+    killed(image_id, "import", *STORES)
+    real = house.catalogue.take_over
+
+    def take_over(*given: Any) -> Any:
+        with house.catalogue._database.write() as connection:
+            connection.execute(text("UPDATE operations SET verified_size = 1"))
+        return real(*given)
+
+    with monkeypatch.context() as late:
+        late.setattr(house.catalogue, "take_over", take_over)
+        with pytest.raises(ImageLocked, match="try again"):
+            house.import_(DATA, image_id=image_id, stores=list(STORES))
+    assert house.files() == []
+    assert_settled(house, image_id, STORES)
+    house.import_(DATA, image_id=image_id, stores=list(STORES))
+    assert_holds(house, image_id, DATA, *STORES)
