@@ -123,6 +123,7 @@ async def _from_first_good(
 ) -> tuple[Transferred, tuple[str, ...]]:
     """Try one location after the other. Raises SourceError when none is good."""
     refused: dict[str, GlanceStreamError] = {}
+    resume = left.traces
     for location in sources:
         try:
             request = TransferRequest(
@@ -135,10 +136,11 @@ async def _from_first_good(
                 expected=_recorded_digests(image),
                 expected_size=image.size,
                 best_effort=best_effort,
-                resume={} if refused else left.traces,  # what was refused has been rolled back
+                resume=resume,
                 beginning=left.beginning,
                 limits=site.limits,
             )
+            resume = {}  # what is refused from here on has been rolled back
             done = await transfer(request, recorder, observer)
             return done, (*(f"passed over {store_id}: {error}" for store_id, error in refused.items()), *done.notes)
         except BAD_SOURCE as error:

@@ -273,3 +273,14 @@ def test_what_was_recorded_at_the_last_moment_is_ended_and_not_gone_on_with(
     assert_settled(house, image_id, STORES)
     house.import_(DATA, image_id=image_id, stores=list(STORES))
     assert_holds(house, image_id, DATA, *STORES)
+
+
+def test_a_location_that_can_not_even_be_opened_costs_nothing_that_was_there(house: House, killed: Callable[..., None]) -> None:
+    image_id = house.active(DATA, "a", "b").image_id
+    killed(image_id, "copy", "c")
+    with house.catalogue._database.write() as connection:
+        connection.execute(text("UPDATE image_locations SET url = 'file:///elsewhere/x' WHERE store_id = 'a'"))
+    outcome = run(copy_image(house.site, image_id, stores=["c"]))
+    assert notes_of(outcome.notes) == {"c": CUT - CUT % SLOT}
+    assert house.object("c", image_id) == DATA
+    assert temporaries(house) == []
