@@ -16,6 +16,7 @@ from typing import Any
 from glance_stream.catalogue.tables import now
 
 PROC = Path("/proc")
+HOSTS_PID_NAMESPACE = "pid:[4026531836]"  # the first of every boot (PROC_PID_INIT_INO in the kernel's linux/proc_ns.h)
 
 
 class Operation(StrEnum):
@@ -124,8 +125,10 @@ def holder_is_dead(task: Task) -> bool:
     if not holder.boot_id or not here.boot_id:
         return False
     if holder.boot_id != here.boot_id:
-        # Another boot is a dead boot only if it was this machine's: hosts may share a name, and containers have no machine id.
-        return bool(here.machine_id) and (holder.host, holder.machine_id) == (here.host, here.machine_id)
+        # Another boot is a dead boot only if it was this machine's: hosts may share a name. A container takes its host's name along
+        # to another node, and many have the machine id of their image, or none.
+        same = (holder.host, holder.machine_id) == (here.host, here.machine_id)
+        return bool(here.machine_id) and same and holder.pid_namespace == here.pid_namespace == HOSTS_PID_NAMESPACE
     if holder.host != here.host or holder.pid_namespace != here.pid_namespace:
         return False  # same kernel, other container: its pids are not ours to look at
     return _is_gone(holder.pid, holder.started)

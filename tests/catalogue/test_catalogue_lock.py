@@ -248,11 +248,22 @@ class TestHolderIsDead:
         assert not holder_is_dead(process_of(task, **free_pid))
 
     def test_another_boot_of_this_machine(self, task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
-        here = dataclasses.replace(task.process, machine_id="m")
+        there = {"machine_id": "m", "boot_id": "before", "pid_namespace": "pid:[4026531836]"}
+        here = dataclasses.replace(task.process, machine_id="m", pid_namespace="pid:[4026531836]")
         monkeypatch.setattr(Process, "current", lambda: here)
-        assert holder_is_dead(process_of(task, machine_id="m", boot_id="before"))
+        assert holder_is_dead(process_of(task, **there))
         monkeypatch.setattr(Process, "current", lambda: dataclasses.replace(here, machine_id=""))
-        assert not holder_is_dead(process_of(task, machine_id="", boot_id="before"))
+        assert not holder_is_dead(process_of(task, **{**there, "machine_id": ""}))
+
+    @pytest.mark.parametrize("contained", ["holder", "taker", "both"])
+    def test_a_container_by_another_boot(self, task: Task, monkeypatch: pytest.MonkeyPatch, contained: str) -> None:
+        """Its host's name goes with it to another node, and its image gives every container the same machine id."""
+        host, container = "pid:[4026531836]", "pid:[4026532999]"
+        holder = container if contained in ("holder", "both") else host
+        taker = container if contained in ("taker", "both") else host
+        here = dataclasses.replace(task.process, machine_id="m", pid_namespace=taker)
+        monkeypatch.setattr(Process, "current", lambda: here)
+        assert not holder_is_dead(process_of(task, machine_id="m", boot_id="before", pid_namespace=holder))
 
     def test_a_process_of_another_user_lives(self, task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
         def denied(pid: int, number: int) -> None:
