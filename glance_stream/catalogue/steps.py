@@ -53,6 +53,11 @@ def delete_image(connection: Connection, image_id: str, task: Task | None) -> No
     images.forget(connection, image_id)
 
 
+def withdraw_image(connection: Connection, image_id: str) -> None:
+    if images.is_queued(connection, image_id) and locks.holder(connection, image_id) is None:
+        images.forget(connection, image_id)
+
+
 def release(connection: Connection, task: Task) -> None:
     if journal.find(connection, task) or journal.find_deletion(connection, task):
         raise CatalogueError(f"image {task.image_id}: the outcome of {task} is not recorded, so it stays locked")
