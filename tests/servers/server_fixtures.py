@@ -44,10 +44,12 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 
 
 def _servers_of(item: pytest.Item) -> set[str]:
-    wanted = set(getattr(item, "fixturenames", ()))
+    """Of its fixtures, and of those that its parameters name: swift_s3_bucket is one of swift_s3."""
+    found = {SERVER_OF[fixture] for fixture in SERVER_OF.keys() & set(getattr(item, "fixturenames", ()))}
     if callspec := getattr(item, "callspec", None):
-        wanted |= {each for each in callspec.params.values() if isinstance(each, str)}
-    return {SERVER_OF[fixture] for fixture in SERVER_OF.keys() & wanted}
+        named = [each for each in callspec.params.values() if isinstance(each, str)]
+        found |= {server for each in named for fixture, server in SERVER_OF.items() if f"{each}_".startswith(f"{fixture}_")}
+    return found
 
 
 def pytest_unconfigure() -> None:

@@ -5,6 +5,7 @@
         def subject(self, tmp_path):
             return Subject(store, objects=..., leavings=..., corrupt=...)
 
+One that can go on with what a dead writer has left joins :class:`conformance_resume.ResumeConformance` as well.
 A store that can only be read joins :class:`ReadOnlyConformance` and says in ``subject.stored`` what it holds.
 """
 
@@ -144,13 +145,22 @@ class ReadOnlyConformance(ReadConformance):
         assert read_all(store.open_reader(stored[0])) == stored[1]
 
 
-class StoreConformance(AdoptingConformance, TraceConformance, ResumeConformance, ReadConformance):
+class StoreConformance(AdoptingConformance, TraceConformance, ReadConformance):
     """What holds for every store that can be written to."""
 
     @pytest.fixture
     def stored(self, subject: Subject) -> tuple[Location, bytes]:
         data = content(SIZES[-1])
         return run(put(subject.store, IMAGE, data)), data
+
+    def test_the_traits_say_whether_it_can(self, subject: Subject) -> None:
+        trace = subject.store.writer(IMAGE).trace
+        if subject.store.traits.resumable:
+            assert isinstance(self, ResumeConformance), "its traits promise what is not tested"
+            assert subject.store.resume(IMAGE, trace).trace == trace
+            return
+        with pytest.raises(StoreError):
+            subject.store.resume(IMAGE, trace)
 
     # -- writing ----------------------------------------------------------------------------------------------------------
 

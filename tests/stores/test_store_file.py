@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from conformance import ReadOnlyConformance, StoreConformance
+from conformance_resume import ResumeConformance
 from faults.loop import run
 from subject import IMAGE, SLOT, Subject, content, drain_all, put, read_all, write_all
 
@@ -35,7 +36,7 @@ def subject_of(store: FileStore) -> Subject:
     return Subject(store, lambda: set(names(True)), lambda: names(False), corrupt)
 
 
-class TestFileStore(StoreConformance):
+class TestFileStore(ResumeConformance, StoreConformance):
     @pytest.fixture(params=["img", "Bär 50%20/β"], ids=["plain", "strange path"])
     def subject(self, request: pytest.FixtureRequest, tmp_path: Path) -> Subject:
         return subject_of(FileStore("Bär", tmp_path / request.param))
@@ -50,7 +51,7 @@ class TestReadOnlyFileStore(ReadOnlyConformance):
         return subject
 
 
-class TestFileStoreWithoutHardLinks(StoreConformance):
+class TestFileStoreWithoutHardLinks(ResumeConformance, StoreConformance):
     """Some network and FUSE file systems have none."""
 
     @pytest.fixture

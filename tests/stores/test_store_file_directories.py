@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from conformance import ReadOnlyConformance, StoreConformance
+from conformance_resume import ResumeConformance
 from faults.loop import run
 from subject import IMAGE, OTHER, Subject, content, drain_all, read_all
 
@@ -53,7 +54,7 @@ def free(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     return say
 
 
-class TestFileDirectoriesStore(StoreConformance):
+class TestFileDirectoriesStore(ResumeConformance, StoreConformance):
     @pytest.fixture
     def subject(self, many: FileDirectoriesStore) -> Subject:
         return subject_of(many)

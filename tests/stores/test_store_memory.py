@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from conformance import ReadOnlyConformance, StoreConformance
+from conformance_resume import ResumeConformance
 from faults.loop import run
 from subject import IMAGE, OTHER, Subject, content, put
 
@@ -20,7 +21,7 @@ def subject_of(store: MemoryStore) -> Subject:
     return Subject(store, lambda: set(store.objects), lambda: list(store.pending), corrupt)
 
 
-class TestMemoryStore(StoreConformance):
+class TestMemoryStore(ResumeConformance, StoreConformance):
     @pytest.fixture(params=["mem", "Bär/β 1"], ids=["plain", "strange id"])
     def subject(self, request: pytest.FixtureRequest) -> Subject:
         return subject_of(MemoryStore(request.param))

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from conformance import ReadOnlyConformance, StoreConformance
+from conformance_resume import ResumeConformance
 from faults.loop import run
 from real_servers import S3Bucket, S3Server
 from s3_subject import LARGE, options_of
@@ -49,7 +50,7 @@ def empty(shared: S3Bucket) -> Iterator[S3Bucket]:
 
 
 @pytest.mark.parametrize("shared", ["radosgw", "swift_s3"], indirect=True)
-class TestS3Store(StoreConformance):
+class TestS3Store(ResumeConformance, StoreConformance):
     @pytest.fixture
     def subject(self, empty: S3Bucket) -> Iterator[Subject]:
         store = store_in(empty)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from conformance import ReadOnlyConformance, StoreConformance
+from conformance_resume import ResumeConformance
 from faults.loop import run
 from subject import IMAGE, Subject, content
 from test_store_file import subject_of as file_subject
@@ -59,14 +60,14 @@ def together(store: Store) -> Store:
 WRAPPERS: list[Callable[[Store], Store]] = [ThinWrapper, retrying, paced, limited, together]
 
 
-class TestWrappedMemoryStore(StoreConformance):
+class TestWrappedMemoryStore(ResumeConformance, StoreConformance):
     @pytest.fixture(params=WRAPPERS, ids=lambda wrap: wrap.__name__)
     def subject(self, request: pytest.FixtureRequest) -> Subject:
         store = MemoryStore("mem")
         return replace(memory_subject(store), store=request.param(store))
 
 
-class TestWrappedFileStore(StoreConformance):
+class TestWrappedFileStore(ResumeConformance, StoreConformance):
     @pytest.fixture(params=WRAPPERS, ids=lambda wrap: wrap.__name__)
     def subject(self, request: pytest.FixtureRequest, tmp_path: Path) -> Subject:
         store = FileStore("Bär", tmp_path / "img")
