@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 
 from glance_stream.catalogue import Operation
 from glance_stream.errors import (
@@ -23,7 +24,7 @@ from glance_stream.importing.choosing import choose_stores
 from glance_stream.importing.lease import Lease
 from glance_stream.importing.left import Left
 from glance_stream.importing.locking import locked
-from glance_stream.importing.outcome import Outcome
+from glance_stream.importing.outcome import Outcome, read_back
 from glance_stream.importing.recording import CatalogueRecorder
 from glance_stream.importing.site import Site
 from glance_stream.model import Image, Location, Status
@@ -72,7 +73,8 @@ async def copy_image(
             return Outcome(image, notes=(*lease.notes, *chosen.notes, NOTHING_TO_DO))
         sources = _sources(site, image, source_store)
         done, notes = await _copy(site, lease, image, targets, sources, not all_stores_must_succeed, lease.observer(observer))
-    return Outcome(await site.image(image_id), done.failures, done.leftovers, lease.notes + chosen.notes + notes)
+    image = await read_back(site, replace(image, locations=(*image.locations, *done.locations.values())))
+    return Outcome(image, done.failures, done.leftovers, lease.notes + chosen.notes + notes)
 
 
 def _targets(image: Image, chosen: Sequence[str], all_stores: bool) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from glance_stream import threads
 from glance_stream.catalogue import Operation, Task
@@ -26,7 +26,7 @@ from glance_stream.errors import (
 from glance_stream.importing.asking import ask, ask_stat
 from glance_stream.importing.lease import Lease
 from glance_stream.importing.locking import locked
-from glance_stream.importing.outcome import Outcome
+from glance_stream.importing.outcome import Outcome, read_back
 from glance_stream.importing.site import Site
 from glance_stream.model import Image, Location, Status
 
@@ -53,7 +53,8 @@ async def delete_from_store(site: Site, image_id: str, store_id: str, *, forget:
         await _require_other_copy(site, image, location)
         # Cancelled meanwhile or not: with the one copy the deletion is done.
         notes, _ = await _Deletion(site, lease, forget, whole_image=False).remove(location)
-    return Outcome(await site.image(image_id), notes=lease.notes + notes)
+    others = tuple(other for other in image.locations if other != location)
+    return Outcome(await read_back(site, replace(image, locations=others)), notes=lease.notes + notes)
 
 
 async def delete_image(site: Site, image_id: str, *, forget: bool = False) -> Outcome:

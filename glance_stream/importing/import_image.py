@@ -14,7 +14,7 @@ from glance_stream.errors import ImageNotFound, InvalidRequest
 from glance_stream.importing.choosing import choose_stores
 from glance_stream.importing.lease import Lease
 from glance_stream.importing.locking import locked
-from glance_stream.importing.outcome import Outcome
+from glance_stream.importing.outcome import Outcome, read_back
 from glance_stream.importing.recording import CatalogueRecorder
 from glance_stream.importing.site import Site
 from glance_stream.model import Image, Status
@@ -81,7 +81,23 @@ async def import_image(site: Site, request: ImportRequest, observer: Observer | 
         if created:
             await threads.call(site.catalogue.withdraw_image, image.image_id)
         raise
-    return Outcome(await site.image(image.image_id), done.failures, done.leftovers, lease.notes + chosen.notes + done.notes)
+    image = await read_back(site, _recorded(image, done))
+    return Outcome(image, done.failures, done.leftovers, lease.notes + chosen.notes + done.notes)
+
+
+def _recorded(image: Image, done: Transferred) -> Image:
+    found = done.verified
+    return replace(
+        image,
+        status=Status.ACTIVE,
+        disk_format=image.disk_format or found.disk_format,
+        size=found.size,
+        virtual_size=found.virtual_size,
+        checksum=found.checksum,
+        os_hash_algo=found.os_hash_algo,
+        os_hash_value=found.os_hash_value,
+        locations=tuple(done.locations.values()),
+    )
 
 
 def check(request: ImportRequest) -> None:
