@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -29,7 +30,9 @@ async def locked(site: Site, image_id: str, operation: Operation, resume: Collec
     async with AsyncExitStack() as stack:
         try:
             lease = await stack.enter_async_context(hold(site.catalogue, take))
-        except ImageLocked:
+        except ImageLocked as refusal:
+            if _is_cancelled():  # while the answer was waited for; it must not end in taking the image over
+                raise asyncio.CancelledError from refusal
             interrupted = await threads.call(site.catalogue.interruption, image_id)
             if interrupted is None or not may_be_taken_over(interrupted.task):
                 raise
@@ -44,3 +47,8 @@ async def locked(site: Site, image_id: str, operation: Operation, resume: Collec
                     raise ImageNotFound(f"image {image_id} is deleted now: {note}") from gone
                 lease.notes = (note,)
         yield lease
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

@@ -22,6 +22,7 @@ from importing_words import (
     until,
 )
 
+from glance_stream.catalogue import Operation, Task
 from glance_stream.errors import CatalogueError, GlanceStreamError, ImportFailed, StoreFull
 from glance_stream.importing import ImportRequest, copy_image, delete_from_store, delete_image, import_image
 from glance_stream.model import Status
@@ -71,6 +72,19 @@ def assert_all_or_nothing(house: House, before: Any, data: bytes, present: set[s
     assert house.files() == sorted(f"{store_id}/{before.image_id}" for store_id in after.stores)
     assert all(house.object(store_id, before.image_id) == data for store_id in after.stores)
     assert_settled(house, before.image_id, wanted)
+
+
+def test_a_cancellation_that_meets_a_refusal_takes_nothing_over(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The holder's lease has ended, so that the refused command would go on by ending what that had begun."""
+    image = house.queued()
+    holder = house.catalogue.acquire(image.image_id, Task.here(image.image_id, Operation.IMPORT)).task
+    house.catalogue.renew(holder, idle=house.catalogue.lease)
+    slow = Slow(house, "acquire", monkeypatch)
+    request = ImportRequest(house.source(DATA), image_id=image.image_id)
+    assert run(cancel_when(slow.entered, import_image(house.site, request)))
+    found = house.catalogue.holder(image.image_id)
+    assert found is not None
+    assert (found.id, found.is_expired) == (holder.id, True)
 
 
 @pytest.mark.parametrize("must_succeed", [True, False])
