@@ -12,11 +12,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, delete, insert, or_, select, update
 
 from glance_stream.catalogue.clock import database_time
 from glance_stream.catalogue.tables import MESSAGE_LENGTH, image_properties, images, journal, operations, tasks
-from glance_stream.catalogue.tasks import Operation, Process, Task
+from glance_stream.catalogue.tasks import NEVER_LEASED, SILENCE_WITHOUT_LEASE, Operation, Process, Task
 from glance_stream.catalogue.text import readable
 from glance_stream.errors import ImageLocked, ImageNotFound, LockLost
 from glance_stream.model import IMPORT_TASK
@@ -46,7 +46,7 @@ def take_over(connection: Connection, from_: Task, task: Task, lease: float, *, 
     _require_image(connection, task.image_id)
     if connection.execute(_held_by(task.image_id).with_for_update()).scalar() != from_.id:
         raise ImageLocked(f"image {task.image_id}: another process is taking over the lock of {from_}")
-    expired = select(tasks.c.id).where(tasks.c.id == from_.id, tasks.c.expires_at <= database_time()).with_for_update()
+    expired = select(tasks.c.id).where(tasks.c.id == from_.id, _has_expired()).with_for_update()
     if not dead and connection.execute(expired).first() is None:
         raise ImageLocked(f"image {task.image_id}: {from_} is at work again")
     recorded = _insert_task(connection, task, lease)
@@ -103,6 +103,13 @@ def _lock_row(image_id: str) -> tuple[Any, Any]:
 
 def _held_by(image_id: str) -> Select[Any]:
     return select(image_properties.c.value).where(*_lock_row(image_id))
+
+
+def _has_expired() -> ColumnElement[bool]:
+    """`Task.is_expired`, of now."""
+    leased = tasks.c.expires_at > NEVER_LEASED
+    silent = tasks.c.updated_at <= database_time(-SILENCE_WITHOUT_LEASE.total_seconds())
+    return or_(and_(leased, tasks.c.expires_at <= database_time()), and_(~leased, silent))
 
 
 def _require_image(connection: Connection, image_id: str) -> None:

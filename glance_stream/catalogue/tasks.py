@@ -7,7 +7,7 @@ import socket
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
@@ -16,6 +16,11 @@ from typing import Any
 from glance_stream.catalogue.tables import now
 
 PROC = Path("/proc")
+
+# What `expires_at` says of a task that was never leased: its process is of the version before leases, and may be at work still.
+NEVER_LEASED = datetime(1970, 1, 1, tzinfo=UTC)
+SILENCE_WITHOUT_LEASE = timedelta(hours=1)  # Glance: "a lock that has not been updated for 60 minutes may be stolen"
+
 HOSTS_PID_NAMESPACE = "pid:[4026531836]"  # the first of every boot (PROC_PID_INIT_INO in the kernel's linux/proc_ns.h)
 
 
@@ -84,9 +89,16 @@ class Task:
         return cls(task_id, image_id, Operation.RECOVER, Process("", "", "", "", 0, 0), at, at)
 
     @property
+    def held_until(self) -> datetime | None:
+        """When its lease ends; of a task that was never leased, when it will have been silent for too long."""
+        if self.expires_at is not None and self.expires_at <= NEVER_LEASED:
+            return self.updated_at + SILENCE_WITHOUT_LEASE
+        return self.expires_at
+
+    @property
     def is_expired(self) -> bool:
         """Whether its lease had ended when it was read."""
-        return self.expires_at is not None and self.read_at is not None and self.expires_at <= self.read_at
+        return self.held_until is not None and self.read_at is not None and self.held_until <= self.read_at
 
     def __str__(self) -> str:
         if self.process.pid == 0:
@@ -103,9 +115,9 @@ def why_locked(task: Task) -> str:
         return f"{told}; that process is dead: run 'glance-stream recover', or the next operation on the image takes over"
     if task.is_expired:
         return f"{told}; its lease has ended: run 'glance-stream recover', or the next operation on the image takes over"
-    if task.expires_at is None:
+    if task.held_until is None:
         return told
-    return f"{told}; wait for its end; unless it makes progress its lock may be taken over at {_second(task.expires_at)}"
+    return f"{told}; wait for its end; unless it makes progress its lock may be taken over at {_second(task.held_until)}"
 
 
 def _second(moment: datetime) -> str:

@@ -84,7 +84,7 @@ def _task(holder: Task) -> dict[str, object]:
         "pid": process.pid,
         "started_at": _moment(holder.started_at),
         "last_sign_of_life": _moment(holder.updated_at),
-        "lease_until": _moment(holder.expires_at),
+        "lease_until": _moment(holder.held_until),
         "message": holder.message,
         "progress": dict(holder.progress),
         "percent": None if done is None or not total else round(100 * done / total, 1),

@@ -21,7 +21,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from glance_stream.catalogue import Catalogue, Event, Operation, Task, tables, tasks
+from glance_stream.catalogue import Catalogue, Event, Operation, Task, locks, tables, tasks
 from glance_stream.errors import ImageLocked, LockLost
 from glance_stream.model import Image
 
@@ -131,6 +131,28 @@ def test_a_holder_that_speaks_while_it_is_judged_keeps_its_image(
     with pytest.raises(ImageLocked, match="at work again"):
         catalogue.take_over(image.image_id, a_task(image.image_id))
     catalogue.require(task)
+
+
+@pytest.mark.parametrize(("minutes", "expired"), [(59, False), (61, True)])
+def test_a_task_of_the_version_before_leases_is_held_for_an_hour(
+    catalogue: Catalogue, image: Image, task: Task, minutes: int, expired: bool
+) -> None:
+    """It may be at work in a catalogue that was migrated under it, and signs of life are what it knew."""
+    with catalogue._database.write() as connection:
+        values = {"expires_at": tasks.NEVER_LEASED, "updated_at": tables.now() - timedelta(minutes=minutes)}
+        connection.execute(tables.tasks.update().where(tables.tasks.c.id == task.id).values(values))
+    held = catalogue.holder(image.image_id)
+    assert held is not None
+    assert held.is_expired == expired
+    if expired:
+        assert catalogue.take_over(image.image_id, a_task(image.image_id)).taken_from == held
+        return
+    until = (held.updated_at + timedelta(hours=1)).isoformat(timespec="seconds")
+    with pytest.raises(ImageLocked, match=f"taken over at {until}".replace("+", r"\+")):
+        catalogue.take_over(image.image_id, a_task(image.image_id))
+    with pytest.raises(ImageLocked, match="at work again"), catalogue._database.write() as connection:
+        locks.take_over(connection, held, a_task(image.image_id), 60, dead=False)
+    assert catalogue.holder(image.image_id) == held
 
 
 def test_time_without_progress_is_off_the_lease(catalogue: Catalogue, image: Image, task: Task) -> None:

@@ -85,7 +85,7 @@ def test_who_was_stopped_leaves_the_image_of_the_next_as_it_is(tool: Tool, half_
     image_id = str(uuid.uuid4())
     first = half_way(image_id)
     first.send_signal(signal.SIGSTOP)
-    change(tmp_path, "UPDATE tasks SET expires_at = '1970-01-01 00:00:00.000000'")
+    change(tmp_path, "UPDATE tasks SET expires_at = '1971-01-01 00:00:00.000000'")
     second = half_way(image_id, SECOND)
     if woken == "in the middle":
         first.send_signal(signal.SIGCONT)

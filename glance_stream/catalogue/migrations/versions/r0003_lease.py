@@ -1,4 +1,4 @@
-"""Locks are leased and fenced. What was interrupted under the version before counts as expired: its process knew of no lease."""
+"""Locks are leased and fenced. A task of the version before has none (1970): it counts as expired after an hour of silence."""
 
 from __future__ import annotations
 
