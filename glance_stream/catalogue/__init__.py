@@ -22,7 +22,7 @@ Importing this package imports SQLAlchemy, so it is imported when a catalogue is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -134,6 +134,10 @@ class Catalogue:
     def resolve_location(self, image_id: str, url: str, store_id: str, old_store_id: str = "") -> bool:
         """Give a location without a store id, or of a store renamed since, its store. False if there is no such location."""
         return self._change(image_id, locations.resolve, image_id, url, store_id, old_store_id)
+
+    def urls_in(self, store_id: str, others: Collection[str]) -> list[str]:
+        """URLs of the locations recorded in this store, or in one that is none of the others: not looked up yet, or renamed."""
+        return self._database.look(locations.urls_in, store_id, others)
 
     # The lock
 

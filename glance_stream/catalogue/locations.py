@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, delete, insert, select, update
+from sqlalchemy import Connection, Row, Select, delete, insert, or_, select, update
 
 from glance_stream.catalogue.tables import NAME_LENGTH, image_locations, image_properties
 from glance_stream.catalogue.text import check_text
@@ -42,6 +42,13 @@ def resolve(connection: Connection, image_id: str, url: str, store_id: str, old_
     if connection.execute(select(image_locations.c.id).where(*_is(image_id, Location(url, store_id)))).first() is not None:
         return connection.execute(delete(image_locations).where(*legacy)).rowcount > 0
     return connection.execute(update(image_locations).where(*legacy).values(store_id=store_id)).rowcount > 0
+
+
+def urls_in(connection: Connection, store_id: str, others: Collection[str]) -> list[str]:
+    """Of locations that are recorded in this store, or in none of the others: see `resolve`."""
+    columns = image_locations.c
+    chosen = or_(columns.store_id == store_id, columns.store_id.not_in(others))
+    return list(connection.execute(select(columns.url).where(chosen)).scalars())
 
 
 def any_of(connection: Connection, image_id: str) -> bool:

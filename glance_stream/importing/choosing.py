@@ -8,10 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from glance_stream.errors import GlanceStreamError, InvalidRequest, StoreDenied, StoreReadOnly, StoreTimeout
+from glance_stream import threads
+from glance_stream.catalogue import Catalogue
+from glance_stream.errors import (
+    CatalogueError,
+    GlanceStreamError,
+    InvalidRequest,
+    StoreDenied,
+    StoreError,
+    StoreReadOnly,
+    StoreTimeout,
+)
+from glance_stream.importing.asking import ask
 from glance_stream.importing.site import Site
 from glance_stream.stores.base import Store
 
@@ -45,6 +56,7 @@ async def choose_stores(site: Site, stores: Sequence[str] | None, all_stores: bo
     if len({store.store_id for store in chosen}) != len(chosen):
         raise InvalidRequest("a store is named twice")
     await _require_apart(chosen)
+    await asyncio.gather(*(expect_recorded(site.catalogue, store, list(site.stores)) for store in chosen))
     return Chosen(tuple(store.store_id for store in chosen))
 
 
@@ -88,19 +100,46 @@ async def _places(store: Store) -> frozenset[str]:
 
 async def _refusal(site: Site, store_id: str) -> str | None:
     """Why the store is not one of all stores: '' if it is read-only by its nature, None if it is one of them."""
+    lost = False
     try:
         store = site.store(store_id)
         if store.traits.read_only:
             return ""
+        lost = await expect_recorded(site.catalogue, store, list(site.stores))
         await open_store(store)
     except (StoreDenied, StoreReadOnly) as error:
         LOG.warning("left out of all stores: %s", error)
         return str(error)
-    except InvalidRequest:
+    except (InvalidRequest, CatalogueError):
         raise  # a store that is configured wrongly is a mistake to be mended, not to be passed over
     except GlanceStreamError as error:
+        if lost:
+            LOG.warning("left out of all stores: %s", error)
+            return str(error)
         LOG.warning("%s", error)
     return None
+
+
+async def expect_recorded(catalogue: Catalogue, store: Store, known: Collection[str]) -> bool:
+    """Whether the store's place is missing although images are recorded in it. The store is told, and refuses to be opened.
+
+    Only where the place is missing is the catalogue asked. ``known``: ids of all stores. Raises CatalogueError.
+    """
+    if not await is_missing(store):
+        return False
+    urls = await threads.call(catalogue.urls_in, store.store_id, set(known) - {store.store_id})
+    recorded = sum(store.owns(url) for url in urls)
+    store.expect(recorded)
+    return recorded > 0
+
+
+async def is_missing(store: Store) -> bool:
+    """Whether it is known that a writer would have to make the store's place."""
+    try:
+        return not await ask(store.store_id, store.is_there(), OPEN_SECONDS)
+    except StoreError as error:
+        LOG.warning("%s", error)
+        return False  # its opening will tell
 
 
 async def open_store(store: Store) -> None:

@@ -165,6 +165,13 @@ class Store(ABC):
     async def open(self) -> None:
         """Connect and check the store, once; later calls return at once. Other methods call it themselves. Raises StoreError."""
 
+    async def is_there(self) -> bool:
+        """False where the place that keeps the images is missing and a writer would make it. Raises StoreError."""
+        return True
+
+    def expect(self, images: int) -> None:
+        """So many images are recorded here: if there are any, a place that is missing is lost and not new, and is not made."""
+
     async def free_space(self) -> int | None:
         """Bytes that can still be written here, as far as the store tells; None where it does not. Raises StoreError."""
         return None

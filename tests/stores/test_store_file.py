@@ -175,6 +175,14 @@ def test_full_is_seen_before_the_first_byte(small_disk: FileStore) -> None:
     assert list(small_disk.path.iterdir()) == []
 
 
+def test_a_file_system_that_is_read_only_is_called_that(small_disk: FileStore) -> None:
+    """No permission would help, and root has them all."""
+    subprocess.run(["mount", "-o", "remount,ro", small_disk.path], check=True)
+    for store in (small_disk, FileStore("below", small_disk.path / "images")):
+        with pytest.raises(StoreDenied, match=f"{small_disk.path} can't be written to: the file system is read-only"):
+            run(store.open())
+
+
 def test_thin_is_not_refused_for_its_size(small_disk: FileStore) -> None:
     async def scenario() -> None:
         writer = await small_disk.open_writer(IMAGE, 64 << 20, thin=True)

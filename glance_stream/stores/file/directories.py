@@ -5,7 +5,8 @@ deleting go where the image is. The directories are usually disks, and one that 
 writing: whether the image is there already could not be told.
 
 They are made only where none of them is there yet. One that is missing beside others is a disk that is not mounted, or was never
-made: what is written under its mount point would fill another file system, and be hidden once it is mounted.
+made: what is written under its mount point would fill another file system, and be hidden once it is mounted. So it is with all of
+them, once images are recorded there.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from glance_stream.model import Location
 from glance_stream.sources.base import Source
 from glance_stream.stores.base import ObjectStat, Store, Stray, Traits, Writer, require_safe_name
 from glance_stream.stores.file.store import FileStore
-from glance_stream.stores.file.system import is_directory, mapped
+from glance_stream.stores.file.system import is_directory, lost, mapped
 from glance_stream.stores.file.writer import TEMPORARY_NAME, FileWriter, is_temporary_of, temporary_name
 
 TRACE = "file:"  # and the temporary file's name: in which directory it is, is not known before the opening
@@ -64,6 +65,7 @@ class FileDirectoriesStore(Store):
             FileStore(store_id, path, read_only=read_only, file_perm=file_perm, thin=thin): priority
             for path, priority in directories.items()
         }
+        self._recorded = 0  # images that should be there
         self._making = asyncio.Lock()  # or another writer sees a half of what the first one makes, and takes it for a loss
 
     @classmethod
@@ -80,8 +82,17 @@ class FileDirectoriesStore(Store):
         return ", ".join(one.where for one in self.directories)
 
     async def open(self) -> None:
+        if self._recorded and not await self.is_there():
+            raise lost(self.store_id, f"any of {self.where}", self._recorded)
         for one in self._priority:
             await one.open()
+
+    async def is_there(self) -> bool:
+        """Where only some are, a writer makes none."""
+        return bool(await threads.call(self._there))
+
+    def expect(self, images: int) -> None:
+        self._recorded = images
 
     async def free_space(self) -> int:
         """Of the roomiest directory: an image does not spread over several."""

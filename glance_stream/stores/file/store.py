@@ -16,7 +16,7 @@ import aiofiles.os
 import msgspec
 
 from glance_stream import threads
-from glance_stream.errors import InvalidRequest, NotFound, StoreDenied, StoreError, StoreFull, StoreReadOnly, StoreUnavailable
+from glance_stream.errors import InvalidRequest, NotFound, StoreError, StoreFull, StoreReadOnly, StoreUnavailable
 from glance_stream.model import Location
 from glance_stream.sources.base import Source, SourceInfo
 from glance_stream.sources.path import PathSource, open_for_reading
@@ -26,10 +26,12 @@ from glance_stream.stores.file.system import (
     directory_identity,
     is_directory,
     look_at,
+    lost,
     make_directory,
     mapped,
     mapped_for,
     nearest_directory,
+    not_writable,
     path_of_url,
     remove_durably,
     require_regular,
@@ -74,7 +76,8 @@ class FileStore(Store):
     """A directory on a local or network file system.
 
     While the directory is not there, as when its file system is not mounted, the store is unavailable: no image is then known to be
-    missing. An empty mount point can't be told from an empty store. Only a writer makes the directory, unless it was seen before.
+    missing. An empty mount point can't be told from an empty store. Only a writer makes the directory, unless it was
+    seen before or images are recorded in it.
     """
 
     type = "file"
@@ -99,6 +102,7 @@ class FileStore(Store):
         self._thin = thin
         self._opened = False
         self._seen = False  # the directory was there
+        self._recorded = 0  # images that should be in it
 
     @classmethod
     def from_options(cls, store_id: str, options: FileOptions, *, read_only: bool = False) -> FileStore:
@@ -118,13 +122,23 @@ class FileStore(Store):
         with mapped(self.store_id):
             if is_directory(self.path):
                 self._seen = True
+            elif self._recorded:
+                raise lost(self.store_id, self.where, self._recorded)
             if self.traits.read_only:
                 if not self._seen:
                     raise StoreUnavailable(self.store_id, f"{self.path} is not there, or no directory")
                 return
             place = nearest_directory(self.store_id, self.path)
             if not os.access(place, os.R_OK | os.W_OK | os.X_OK):
-                raise StoreDenied(self.store_id, f"no permission to write in {place}")
+                raise not_writable(self.store_id, place)
+
+    async def is_there(self) -> bool:
+        with mapped(self.store_id):
+            return await threads.call(is_directory, self.path)
+
+    def expect(self, images: int) -> None:
+        self._recorded = images
+        self._opened = False
 
     async def free_space(self) -> int:
         """Bytes that this user may still write. Of a directory that is still to be made, where it will be."""
@@ -159,9 +173,11 @@ class FileStore(Store):
         await self._check_room(size_hint, thin)
 
     def _make(self) -> None:
-        """Make the directory unless it was there before: then it is gone because its file system is."""
+        """Make the directory unless it was there before, or should be: then it is gone because its file system is."""
         if not self._seen:
             with mapped(self.store_id):
+                if self._recorded and not is_directory(self.path):
+                    raise lost(self.store_id, self.where, self._recorded)
                 make_directory(self.store_id, self.path)
             self._seen = True
 

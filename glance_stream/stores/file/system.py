@@ -73,6 +73,18 @@ def is_directory(path: Path) -> bool:
         raise
 
 
+def lost(store_id: str, where: str, images: int) -> StoreUnavailable:
+    """For a store without its directory, in which so many images are recorded."""
+    recorded = "1 image is" if images == 1 else f"{images} images are"
+    return StoreUnavailable(store_id, f"{where} is not there, and {recorded} recorded in it: is it mounted?")
+
+
+def not_writable(store_id: str, place: Path) -> StoreDenied:
+    if os.statvfs(place).f_flag & os.ST_RDONLY:
+        return StoreDenied(store_id, f"{place} can't be written to: the file system is read-only")
+    return StoreDenied(store_id, f"no permission to write in {place}")
+
+
 def directory_identity(path: Path) -> str:
     """The same for every name of one directory: symbolic links, bind mounts. Of one that is not there only links are known."""
     try:

@@ -35,6 +35,12 @@ class StoreWrapper(Store):
     async def open(self) -> None:
         await self.inner.open()
 
+    async def is_there(self) -> bool:
+        return await self.inner.is_there()
+
+    def expect(self, images: int) -> None:
+        self.inner.expect(images)
+
     async def free_space(self) -> int | None:
         return await self.inner.free_space()
 
