@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,6 +29,7 @@ RETRIES = RetryPolicy(tries=1000, base=0.05, cap=3.0, budget=60.0)
 
 # Before anything has begun nobody waits long to hear that the URL names another host.
 OPENING = RetryPolicy(tries=4, base=0.2, cap=1.0, budget=10.0)
+OPENING_SECONDS = 5.0  # after which no other try begins
 
 
 class Conflict(CatalogueError):
@@ -45,7 +48,7 @@ class Database:
         self._tidy = self._is_file
         self._reader, self._writer = _sides(self._engine)
         try:
-            OPENING.run(self._prepare)
+            self._open()
         except BaseException:
             self.close()
             raise
@@ -101,6 +104,19 @@ class Database:
     def close(self) -> None:
         self._engine.dispose()
 
+    def _open(self) -> None:
+        """Within some 15 seconds, whatever is at the other end: one try alone may take ten."""
+        deadline, ended = time.monotonic() + OPENING_SECONDS, threading.Event()
+
+        def attempt() -> None:
+            try:
+                self._prepare()
+            finally:
+                if time.monotonic() > deadline:
+                    ended.set()
+
+        OPENING.run(attempt, ended)
+
     def _prepare(self) -> None:
         """Create what is missing, change what is old."""
         with self.read() as connection:
@@ -137,9 +153,9 @@ class Database:
         try:
             yield
         except sql.IntegrityError as error:
-            raise Conflict(f"catalogue {self.name}: {error.orig}") from error
+            raise Conflict(f"catalogue {self.name}: {refusals.said(error.orig)}") from error
         except sql.DataError as error:
-            raise InvalidRequest(f"catalogue {self.name}: a value can't be stored: {error.orig}") from error
+            raise InvalidRequest(f"catalogue {self.name}: a value can't be stored: {refusals.said(error.orig)}") from error
         except sql.DBAPIError as error:
             raise refusals.refusal(self.name, error) from error
         except sql.SQLAlchemyError as error:
@@ -163,6 +179,10 @@ def _parse(url: str) -> URL:
             raise InvalidRequest(f"a catalogue in memory would forget what is in the stores: write {EXAMPLES}")
         return parsed
     driver = servers.DRIVERS.get(parsed.drivername)
+    if "@" in (parsed.host or "") or (parsed.username is None and "@" in (parsed.database or "") + "".join(parsed.query)):
+        raise InvalidRequest(
+            "the catalogue's URL can't be read: percent-encode @ in the password as %40, : as %3A, / as %2F, ? as %3F"
+        )
     if driver is None:
         raise InvalidRequest(
             f"catalogue {masked(parsed)}: {parsed.drivername!r} is no database that it can be in: write {EXAMPLES}"
@@ -174,7 +194,7 @@ def _create_engine(url: URL, name: str) -> Engine:
     if url.get_backend_name() == "sqlite":
         return sqlite.create(url, name)
     try:
-        return servers.create(url)
+        return servers.create(url, name)
     except ImportError as error:
         extra = servers.EXTRAS[url.get_backend_name()]
         raise InvalidRequest(f"catalogue {name}: {error}; install its driver: pip install 'glance-stream[{extra}]'") from error

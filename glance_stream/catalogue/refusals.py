@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from sqlalchemy import exc as sql
 
 from glance_stream.catalogue.sqlite import BUSY_SECONDS
-from glance_stream.errors import CatalogueError, CatalogueUnavailable
+from glance_stream.errors import CatalogueError, CatalogueUnavailable, InvalidRequest
 
 ADVICE: Mapping[str, str] = {
     "SQLITE_BUSY": f"another process has kept it locked for {BUSY_SECONDS:.0f} s",
@@ -31,12 +32,23 @@ POSTGRESQL_PASSES = frozenset(["40001", "40P01", "55P03", "57014", "57P01", "57P
 # The same for MariaDB, with Galera's "not ready" (1047), and PyMySQL's own 2003, 2006 and 2013 for a connection not made or lost.
 MARIADB_PASSES = frozenset([1020, 1040, 1047, 1053, 1158, 1159, 1160, 1161, 1205, 1213, 1927, 1969, 2003, 2006, 2013, 2055, 4031])
 
+# What libpq says of the URL's options before it asks any server.
+LIBPQ_REFUSES = re.compile(r"invalid (\w+ value|port number)")
 
-def refusal(name: str, error: sql.DBAPIError) -> CatalogueError:
+
+def refusal(name: str, error: sql.DBAPIError) -> CatalogueError | InvalidRequest:
     """What to raise: CatalogueUnavailable if the same transaction may well succeed soon. ``name``: the catalogue's."""
+    if not code_of(error.orig) and LIBPQ_REFUSES.search(str(error.orig)):
+        return InvalidRequest(f"catalogue {name}: {said(error.orig)}")
     kind = CatalogueUnavailable if may_pass(error) else CatalogueError
     advice = ADVICE.get(code_of(error.orig))
-    return kind(f"catalogue {name}: {advice} ({error.orig})" if advice else f"catalogue {name}: {error.orig}")
+    told = said(error.orig)
+    return kind(f"catalogue {name}: {advice} ({told})" if advice else f"catalogue {name}: {told}")
+
+
+def said(error: BaseException | None) -> str:
+    """The driver's text, on one line."""
+    return " ".join(str(error).split())
 
 
 def may_pass(error: sql.DBAPIError) -> bool:

@@ -12,6 +12,8 @@ from typing import Any
 
 from sqlalchemy import URL, Connection, Dialect, Engine, create_engine, event
 
+from glance_stream.catalogue import server_options
+
 CONNECT_SECONDS = 10
 LOCK_SECONDS = 20
 STATEMENT_SECONDS = 30
@@ -33,11 +35,15 @@ DRIVERS = {
 EXTRAS = {"postgresql": "postgres", "mysql": "mariadb", "mariadb": "mariadb"}
 
 
-def create(url: URL) -> Engine:
-    """Raises ImportError without the driver. Writers work under READ COMMITTED with their image's row held."""
+def create(url: URL, name: str) -> Engine:
+    """Raises ImportError without the driver; InvalidRequest for an option. ``name``: the catalogue's.
+
+    Writers work under READ COMMITTED with their image's row held.
+    """
     mysql = url.get_backend_name() != "postgresql"
     defaults = _pymysql(url) if mysql else _psycopg(url)
     given = {name: value for name, value in defaults.items() if name not in url.query or name == "options"}
+    server_options.check(url, name)
     engine = create_engine(
         url,
         hide_parameters=True,
@@ -49,9 +55,10 @@ def create(url: URL) -> Engine:
     )
     event.listen(engine, "begin", _on_begin)
     if mysql:
+        event.listen(engine, "do_connect", _connect_pymysql)
         event.listen(engine, "connect", _set_limits)
     else:
-        event.listen(engine, "do_connect", _connect)
+        event.listen(engine, "do_connect", _connect_psycopg)
     return engine
 
 
@@ -99,7 +106,15 @@ def _set_limits(connection: Any, _record: object) -> None:
         cursor.execute("SET SESSION " + ", ".join(f"{name}={value}" for name, value in limits.items()))
 
 
-def _connect(_dialect: Dialect, _record: object, arguments: list[Any], options: dict[str, Any]) -> Any:
+def _connect_pymysql(dialect: Dialect, _record: object, _arguments: list[Any], options: dict[str, Any]) -> Any:
+    """A PyMySQL connection: its timeout for connecting ends before the server's first word, which is waited for no longer."""
+    patience = options["read_timeout"]
+    connection = dialect.loaded_dbapi.connect(**{**options, "read_timeout": min(CONNECT_SECONDS, patience)})
+    connection._read_timeout = patience
+    return connection
+
+
+def _connect_psycopg(_dialect: Dialect, _record: object, arguments: list[Any], options: dict[str, Any]) -> Any:
     """A psycopg connection that does not wait for ever for a server that is stopped, or gone without a word."""
     import psycopg
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sqlite3
 import sys
 import uuid
@@ -16,9 +17,9 @@ from sqlalchemy.dialects import mysql, postgresql
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import CreateTable
 
-from glance_stream.catalogue import Catalogue, Operation, Task, engine, sqlite
+from glance_stream.catalogue import Catalogue, Operation, Task, engine, servers, sqlite
 from glance_stream.catalogue.tables import schema
-from glance_stream.errors import CatalogueError, InvalidRequest
+from glance_stream.errors import CatalogueError, CatalogueUnavailable, InvalidRequest
 from glance_stream.model import Image
 
 OPEN = "import sys; from glance_stream.catalogue import Catalogue; Catalogue(sys.argv[1]).close()"
@@ -151,6 +152,56 @@ def test_a_driver_that_is_not_installed(monkeypatch: pytest.MonkeyPatch, url: st
     with pytest.raises(InvalidRequest, match=rf"pip install 'glance-stream\[{extra}\]'") as refused:
         Catalogue(url)
     assert "tiger" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("mariadb://u:tiger@h/d?ssl_ca=/nosuch.pem", "option 'ssl_ca' of its URL: No such file"),
+        ("mariadb://u:tiger@h/d?ssl_ca=/etc/passwd", "option 'ssl_ca' of its URL: .*no certificate"),
+        ("mariadb://u:tiger@h/d?charset=utf8mb4&foo=tiger", "option 'foo' of its URL: its driver knows no such option"),
+        ("mariadb://u:tiger@h/d?connect_timeout=tiger", "option 'connect_timeout' of its URL: a value that"),
+        ("mariadb://u:tiger@h/d?ssl_cipher=tiger", "option 'ssl_cipher' of its URL: SSLError"),
+        ("postgresql://u:tiger@h/d?sslmode=require&foo=tiger", "option 'foo' of its URL: its driver knows no such option"),
+        ("postgresql://u:tiger@h/d?connect_timeout=tiger", "option 'connect_timeout' of its URL: a value that"),
+        ("postgresql://u:tiger@127.0.0.1:1/d?sslmode=nosuch", 'invalid sslmode value: "nosuch"$'),
+    ],
+)
+def test_an_option_that_is_none(url: str, told: str) -> None:
+    with pytest.raises(InvalidRequest, match=told) as refused:
+        Catalogue(url)
+    assert "tiger" not in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("place", ["u:p@tiger@127.0.0.1:1/d", "u/x:tiger@127.0.0.1:1/d", "u/x:tiger@127.0.0.1:1/d?a=b"])
+@pytest.mark.parametrize("scheme", ["postgresql", "mariadb"])
+def test_a_password_that_is_not_encoded(scheme: str, place: str) -> None:
+    with pytest.raises(InvalidRequest, match=r"can't be read: percent-encode @ in the password as %40") as refused:
+        Catalogue(f"{scheme}://{place}")
+    assert "tiger" not in str(refused.value)
+
+
+def test_what_a_driver_says_on_many_lines_is_told_on_one() -> None:
+    with pytest.raises(CatalogueUnavailable) as refused:
+        Catalogue("postgresql://u:tiger@/d?host=127.0.0.1:1&host=127.0.0.1:2")
+    assert "port 2 failed" in str(refused.value)
+    assert not set("\n\t") & set(str(refused.value))
+
+
+def test_a_port_that_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for the first word as long as for an answer, and not twice."""
+    monkeypatch.setattr(engine, "OPENING_SECONDS", 0.5)
+    monkeypatch.setattr(servers, "CONNECT_SECONDS", 1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        for scheme in ("mariadb", "postgresql"):
+            with pytest.raises(CatalogueUnavailable, match="time"):
+                Catalogue(f"{scheme}://u:tiger@127.0.0.1:{silent.getsockname()[1]}/d")
+        silent.settimeout(0)
+        for _ in range(2):
+            silent.accept()[0].close()
+        with pytest.raises(BlockingIOError):
+            silent.accept()
 
 
 def test_passwords_are_masked() -> None:
