@@ -52,7 +52,7 @@ def command(invocation: Invocation, /, stores: tuple[str, ...], size: str, no_wr
         wanted = None if no_write else int(parse_size(size))
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--size") from error
-    config = invocation.load_config()  # and no catalogue: a broken one is not the stores' fault
+    config = invocation.load_config()  # and no catalogue but for `tell_recorded`: a broken one is not the stores' fault
 
     async def told() -> Result:
         words = LOOKING if wanted is None else UNRECORDED
@@ -64,6 +64,7 @@ def command(invocation: Invocation, /, stores: tuple[str, ...], size: str, no_wr
 async def _check(invocation: Invocation, config: Config, chosen: tuple[str, ...], size: int | None) -> Result:
     import asyncio
 
+    from glance_stream.cli.recorded import tell_recorded
     from glance_stream.importing.check import open_all, try_out
     from glance_stream.importing.site import limits_of
     from glance_stream.stores import Stores
@@ -73,6 +74,7 @@ async def _check(invocation: Invocation, config: Config, chosen: tuple[str, ...]
     checks = [row for row in rows.values() if not isinstance(row, Exception)]
     interrupted = False
     try:
+        await asyncio.gather(*(tell_recorded(config, check.store) for check in checks))
         await open_all(checks)
         for check in (one for one in checks if one.error is None):
             invocation.reporter.reading = check.store.store_id

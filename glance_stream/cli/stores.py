@@ -49,7 +49,7 @@ def command(invocation: Invocation, /) -> int:
     from glance_stream import loop
     from glance_stream.cli.session import LOOKING, interruptible
 
-    config = invocation.load_config()  # and no more: a broken catalogue is not the stores' fault
+    config = invocation.load_config()  # and no catalogue but for `tell_recorded`: a broken one is not the stores' fault
 
     async def told() -> Result:
         return await interruptible(invocation.reporter, _stores(config), LOOKING)
@@ -74,6 +74,7 @@ async def _stores(config: Config) -> Result:
 
 
 async def _look(config: Config, stores: Stores, store_id: str) -> Seen:
+    from glance_stream.cli.recorded import tell_recorded
     from glance_stream.errors import GlanceStreamError
     from glance_stream.importing.choosing import open_store
 
@@ -82,6 +83,7 @@ async def _look(config: Config, stores: Stores, store_id: str) -> Seen:
     try:
         store = stores[store_id]
         seen.where, seen.read_only = store.where, store.traits.read_only
+        await tell_recorded(config, store)
         await open_store(store)
     except GlanceStreamError as error:
         seen.status, seen.message = "error", str(error)

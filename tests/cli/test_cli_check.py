@@ -215,3 +215,31 @@ def test_the_rules_of_glance_hold(program: Program, glance: Path) -> None:
     assert "not allowed as a source here" in refused["error"]["message"]
     (glance / "glance-image-import.conf").write_text("[image_import_opts]\nimage_import_plugins = [image_decompression]\n")
     assert program.json(*glanced, "disk.gz")["size"] == 100_000
+
+
+# -- a directory that is missing --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", [["stores"], ["check", "--no-write"], ["check", "--size", "4KiB"]])
+def test_a_store_that_should_have_images_is_not_ok_without_its_directory(program: Program, image: Path, command: list[str]) -> None:
+    """Its disk is not mounted; and what is made for a trial would be taken for the store by whatever comes next."""
+    program.run("import", image, "--store", "fast", "--store", "mirror")
+    mirror = program.home / "mirror"
+    mirror.rename(program.home / "away")
+    found = {one["store"]: one for one in program.json(*command, code=EXIT_PARTIAL)["stores"]}
+    assert found["fast"]["status"] == "ok"
+    assert found["mirror"]["status"] == "error"
+    assert "mirror is not there, and 1 image is recorded in it: is it mounted?" in found["mirror"]["message"]
+    assert not mirror.exists()
+
+
+def test_a_store_that_is_new_is_ok_and_no_catalogue_is_made_to_tell(program: Program) -> None:
+    assert {one["status"] for one in program.json("stores")["stores"]} == {"ok"}
+    assert not (program.home / "catalogue.db").exists()
+
+
+def test_a_catalogue_that_can_not_be_read_is_not_the_stores_fault(program: Program) -> None:
+    (program.home / "catalogue.db").write_text("not a database, and longer than the header of one" * 20)
+    out, err = program.run("stores")
+    assert out.count("ok") == len(STORES)
+    assert "can't be told" in err
