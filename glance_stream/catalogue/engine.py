@@ -13,6 +13,7 @@ from sqlalchemy import URL, Connection, Engine, make_url
 from sqlalchemy import exc as sql
 
 from glance_stream.catalogue import migrations, refusals, schema_version, servers, sqlite, transactions
+from glance_stream.catalogue.patience import Patience
 from glance_stream.errors import CatalogueError, CatalogueUnavailable, InvalidRequest
 from glance_stream.retry import RetryPolicy
 
@@ -42,6 +43,7 @@ class Database:
     def __init__(self, url: str) -> None:
         parsed = _parse(url)
         self.name = masked(parsed)
+        self._patience = Patience(self.name)
         with self._edge():
             self._engine = _create_engine(parsed, self.name)
         self._is_file = self._engine.dialect.name == "sqlite"
@@ -60,7 +62,7 @@ class Database:
             with self.read() as connection:
                 return step(connection, *arguments, **named)
 
-        return RETRIES.run(attempt)
+        return self._patience.run(RETRIES, attempt)
 
     def change(self, step: Callable[Concatenate[Connection, P], T], *arguments: P.args, **named: P.kwargs) -> T:
         """What the step gives, in a transaction kept once or not at all, however often a server has to be asked.
@@ -87,7 +89,7 @@ class Database:
             self._tidy = True
             return results[-1]
 
-        return RETRIES.run(attempt)
+        return self._patience.run(RETRIES, attempt)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -16,7 +17,7 @@ from typing import Any
 
 from glance_stream import threads
 from glance_stream.catalogue import Catalogue, Lock, Task
-from glance_stream.errors import CatalogueError, GlanceStreamError, ImageNotFound, LockLost
+from glance_stream.errors import CatalogueError, CatalogueUnavailable, GlanceStreamError, ImageNotFound, LockLost
 from glance_stream.importing.left import Left
 from glance_stream.transfer import Observer, Progress
 
@@ -42,6 +43,7 @@ class Lease:
         self._moved_at = self._renewed_at = time.monotonic()
         self._held_until = self._renewed_at + catalogue.lease
         self._lost: LockLost | None = None
+        self._has_warned = False
         self._cancelled = False  # the operation, because the lease was lost
 
     def enter(self, phase: str) -> None:
@@ -139,12 +141,15 @@ class Lease:
             return error
         except (CatalogueError, TimeoutError) as error:
             if now < self._renewed_at + self._catalogue.lease and not isinstance(error, TimeoutError):
-                LOG.warning("image %s: the lock could not be renewed, and is tried again: %s", self.task.image_id, error)
+                level = logging.INFO if self._has_warned else logging.WARNING
+                LOG.log(level, "image %s: the lock could not be renewed, and is tried again: %s", self.task.image_id, error)
+                self._has_warned = True
                 return None
             return LockLost(
                 f"image {self.task.image_id}: the lock could not be renewed for {self._catalogue.lease:g} s, so that it may be "
                 f"another's by now: {str(error) or 'this process stood still, or the catalogue does not answer'}"
             )
+        self._has_warned = False
         self._renewed_at, self._held_until = now, now + self._catalogue.lease - idle
         return None
 
@@ -190,8 +195,11 @@ async def hold(catalogue: Catalogue, take: Callable[[], Lock]) -> AsyncIterator[
         async with lease.kept():
             yield lease
     finally:
+        is_failing = isinstance(sys.exception(), GlanceStreamError)
         try:
             await threads.to_its_end(threads.call(catalogue.release, lease.task))
+        except CatalogueUnavailable as error:  # what fails for its sake tells of it
+            LOG.log(logging.INFO if is_failing else logging.ERROR, "image %s stays locked: %s", lease.task.image_id, error)
         except GlanceStreamError as error:
             LOG.error("%s", error)
 
