@@ -71,6 +71,8 @@ class Row:
         return [f"{about}{percent}%", f"{iec(self.done)} / {about}{iec(self.total)}", speed, self.left]
 
     def _rate(self) -> str:
+        if self.total and self.done >= self.total and not self.estimated:
+            return ""  # it would only fall
         return f"{iec(self.speed.rate)}/s" if self.speed.rate else ""
 
     def time_left(self) -> str:

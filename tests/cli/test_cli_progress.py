@@ -71,6 +71,16 @@ def test_what_is_known_is_no_guess() -> None:
     assert "100%" in watched.row("fast")
 
 
+def test_the_rate_of_what_is_complete_does_not_fall() -> None:
+    watched = Watched()
+    for second in range(1, 11):
+        watched.show(
+            "transferring", min(second, 8), 8, min(second, 8), {"fast": min(2 * second, 8) * MIB, "slow": second // 2 * MIB}
+        )
+    assert watched.row("fast")[2:] == ["100%", "8.0", "MiB", "/", "8.0", "MiB"]
+    assert watched.row("slow")[-1].endswith("iB/s")
+
+
 def test_a_source_of_unknown_size_has_a_rate_only() -> None:
     watched = Watched()
     for second in (1, 2, 3):
