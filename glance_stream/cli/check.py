@@ -8,7 +8,7 @@ import click
 
 from glance_stream.cli import sizes
 from glance_stream.cli.options import Invocation, json_option, pass_invocation
-from glance_stream.cli.teaching import epilog
+from glance_stream.cli.teaching import UNWRITTEN, epilog
 from glance_stream.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_LEFTOVERS, EXIT_PARTIAL
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ EPILOG = epilog(
     codes=(EXIT_PARTIAL, EXIT_FAILED, EXIT_LEFTOVERS),
     meanings={
         EXIT_PARTIAL: "some stores failed",
-        EXIT_FAILED: "all stores failed",
+        EXIT_FAILED: f"all stores failed, or {UNWRITTEN}",
         EXIT_LEFTOVERS: "the test object could not be removed: it is named",
         EXIT_INTERRUPTED: "interrupted, and nothing was left",
     },
@@ -52,6 +52,7 @@ def command(invocation: Invocation, /, stores: tuple[str, ...], size: str, no_wr
         wanted = None if no_write else int(parse_size(size))
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--size") from error
+    invocation.reporter.only_tells = True
     config = invocation.load_config()  # and no catalogue but for `tell_recorded`: a broken one is not the stores' fault
 
     async def told() -> Result:

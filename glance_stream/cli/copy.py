@@ -81,7 +81,7 @@ async def _copy(
     from glance_stream.errors import GlanceStreamError
     from glance_stream.importing import copy_image
 
-    image_id = await find_image(site, image)
+    image_id = invocation.reporter.image_id = await find_image(site, image)
     began, since = time.monotonic(), datetime.now(UTC)
     try:
         outcome = await copy_image(
@@ -96,5 +96,5 @@ async def _copy(
         )
     except (GlanceStreamError, asyncio.CancelledError) as error:
         invocation.reporter.trace()
-        return await failed(site, image_id, error, since)
+        return await failed(site, image_id, error, since, undone=not best_effort)
     return succeeded(outcome, "copied", time.monotonic() - began)

@@ -46,14 +46,14 @@ async def _delete(invocation: Invocation, site: Site, image: str, store: str | N
     from glance_stream.importing import delete_from_store, delete_image
 
     image_id, store_id = await find_image(site, image), find_store(site, store)
-    since = datetime.now(UTC)
+    invocation.reporter.image_id, since = image_id, datetime.now(UTC)
     try:
         if store_id is not None:
             return _from_store(await delete_from_store(site, image_id, store_id, forget=forget), store_id)
         return _altogether(await delete_image(site, image_id, forget=forget))
     except (GlanceStreamError, asyncio.CancelledError) as error:
         invocation.reporter.trace()
-        return await failed(site, image_id, error, since, INTERRUPTED)
+        return await failed(site, image_id, error, since, INTERRUPTED, undone=False)
 
 
 def _from_store(outcome: Outcome, store_id: str) -> Result:

@@ -43,7 +43,7 @@ EPILOG = epilog(
 @click.option("--disk-format", metavar="FORMAT", help="raw, qcow2, vmdk, iso, ... Of a new image: as the content shows.")
 @click.option("--container-format", metavar="FORMAT", help="bare, ova, compressed, ... Of a new image: bare unless given.")
 @click.option("--name", help="What to call the image.")
-@click.option("--id", "image_id", metavar="UUID", help="Of the image: a new id, or that of a queued image to be filled.")
+@click.option("--id", "image_id", metavar="UUID", help="Of the image: a new id, or that of a queued image to be filled, in full.")
 @click.option("--property", "properties", multiple=True, metavar="KEY=VALUE", help="A property of the image; may be repeated.")
 @click.option(
     "--decompress",
@@ -85,13 +85,19 @@ async def _import(invocation: Invocation, site: Site, properties: dict[str, str]
     except InvalidRequest as error:
         raise _suggesting(error, algorithms) from error
     assert request.image_id is not None
-    began, since = time.monotonic(), datetime.now(UTC)
+    began, since, reporter = time.monotonic(), datetime.now(UTC), invocation.reporter
+
+    def held(image_id: str) -> None:
+        reporter.image_id = image_id
+        if given["image_id"] is None:
+            reporter.chosen(image_id)
+
     try:
-        outcome = await import_image(site, request, invocation.reporter.progress)
+        outcome = await import_image(site, request, reporter.progress, held)
     except (GlanceStreamError, asyncio.CancelledError) as error:
-        invocation.reporter.trace()
+        reporter.trace()
         told = _suggesting(error, algorithms) if isinstance(error, InvalidRequest) else error
-        return await failed(site, request.image_id, told, since)
+        return await failed(site, request.image_id, told, since, undone=request.all_stores_must_succeed)
     return succeeded(outcome, "imported", time.monotonic() - began)
 
 
@@ -127,11 +133,18 @@ def _request(
     import uuid
     from functools import partial
 
+    from glance_stream.cli.session import is_id
+    from glance_stream.errors import InvalidRequest
     from glance_stream.importing import ImportRequest
     from glance_stream.sources import open_source
     from glance_stream.sources.url_rules import allows, peers_of
     from glance_stream.transfer import Expectation
 
+    if image_id is not None and not is_id(image_id):
+        raise InvalidRequest(
+            f"--id {image_id!r} is not a full UUID, such as {uuid.uuid4()}: an import does not take the beginning of an id; "
+            "'glance-stream list' shows whole ones"
+        )
     rules = site.import_filters
     return ImportRequest(
         source=open_source(

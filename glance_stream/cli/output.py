@@ -17,6 +17,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TextIO
 
+from glance_stream.errors import EXIT_FAILED
+
 if TYPE_CHECKING:
     from glance_stream.cli.progress import Display
     from glance_stream.transfer import Progress
@@ -54,12 +56,15 @@ class Result:
 class Reporter(ABC):
     """``phase`` is that of the last progress told; ``reading``: what is read just now, where there is more than one thing to read.
 
-    unwritten: why stdout took no more of what was told.
+    image_id: of the image that the command works on. unwritten: why stdout took no more of what was told.
+    only_tells: the command changes nothing, so that it has failed when nobody could be told.
     """
 
     phase = ""
     reading = ""
     verbose = False
+    only_tells = False
+    image_id: str | None = None
     unwritten: OSError | None = None
 
     def progress(self, moment: Progress) -> None:
@@ -75,6 +80,10 @@ class Reporter(ABC):
         """Something the user should know that ends nothing."""
 
     @abstractmethod
+    def chosen(self, image_id: str) -> None:
+        """The id of a new image, which nobody knows but us: whoever is killed must be able to go on with it."""
+
+    @abstractmethod
     def measured(self, measurement: Mapping[str, object]) -> None:
         """How far a benchmark is."""
 
@@ -83,10 +92,12 @@ class Reporter(ABC):
         self.warning(message)
 
     def finish(self, result: Result) -> int:
-        """Tell the result, as the last thing; returns the exit code, which is the operation's even if nothing could be told."""
+        """Tell the result, as the last thing; returns the exit code: that of what was done, even if nothing could be told."""
         self.conclude(result)
         if self.unwritten is not None:
             say(sys.stderr, f"error: the result could not be written: {self.unwritten.strerror or self.unwritten}")
+            if self.only_tells:
+                return result.exit_code or EXIT_FAILED
         return result.exit_code
 
     @abstractmethod
@@ -128,6 +139,9 @@ class Human(Reporter):
             self._held.append(line)
         else:
             say(sys.stderr, line)  # above the bars: while they are shown, sys.stderr is theirs
+
+    def chosen(self, image_id: str) -> None:
+        say(sys.stderr, f"image {image_id}")
 
     def interrupted(self, message: str) -> None:
         self._stop()  # no bars any more: the terminal's echo of ^C moves the cursor, and what follows is short
@@ -171,8 +185,10 @@ class Json(Reporter):
         if time.monotonic() < self._next:
             return
         self._next = time.monotonic() + PROGRESS_SECONDS
-        told = {"phase": moment.phase, "read": moment.read, "total": moment.total, "produced": moment.produced}
-        self._event("progress", {**told, "stores": dict(moment.stores), "kept": dict(moment.kept)})
+        self._moment(moment.phase, moment.read, moment.total, moment.produced, moment.stores, moment.kept)
+
+    def chosen(self, image_id: str) -> None:
+        self._moment("opening", 0, None, 0, {}, {})
 
     def warning(self, message: str, level: str = "warning") -> None:
         self._event("warning", {"message": message})
@@ -185,6 +201,12 @@ class Json(Reporter):
         if result.error is not None:
             fields = {**NO_IMAGE, **fields, "error": {"error": result.error[0], "message": result.error[1]}}
         self._event("result", {**fields, "exit_code": result.exit_code})
+
+    def _moment(
+        self, phase: str, read: int, total: int | None, produced: int, stores: Mapping[str, int], kept: Mapping[str, int]
+    ) -> None:
+        told = {"image_id": self.image_id, "phase": phase, "read": read, "total": total, "produced": produced}
+        self._event("progress", {**told, "stores": dict(stores), "kept": dict(kept)})
 
     def _event(self, event: str, fields: Mapping[str, object]) -> None:
         self.tell(json.dumps({"event": event, **fields}))

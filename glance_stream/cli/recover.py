@@ -9,7 +9,7 @@ import click
 from glance_stream.cli import sizes
 from glance_stream.cli.options import Invocation, json_option, pass_invocation
 from glance_stream.cli.teaching import NO_CATALOGUE, epilog
-from glance_stream.errors import EXIT_FAILED, EXIT_LEFTOVERS, EXIT_PARTIAL
+from glance_stream.errors import EXIT_FAILED, EXIT_LEFTOVERS, EXIT_LOCKED, EXIT_PARTIAL
 from glance_stream.units import parse_duration
 
 if TYPE_CHECKING:
@@ -23,11 +23,12 @@ EPILOG = epilog(
     "glance-stream recover jammy",
     "glance-stream recover --sweep --dry-run",
     "glance-stream recover --sweep --older-than 7d",
-    codes=(EXIT_PARTIAL, EXIT_FAILED, EXIT_LEFTOVERS),
+    codes=(EXIT_PARTIAL, EXIT_FAILED, EXIT_LEFTOVERS, EXIT_LOCKED),
     meanings={
         EXIT_PARTIAL: "done, but not every store could be swept",
         EXIT_FAILED: NO_CATALOGUE,
         EXIT_LEFTOVERS: "something could still not be removed",
+        EXIT_LOCKED: "IMAGE was left alone, as its holder is at work or its store can't be asked",
         130: "interrupted; run it again",
     },
 )
@@ -60,10 +61,13 @@ def command(invocation: Invocation, /, image: str | None, sweep: bool, older_tha
         seconds = parse_duration("24h" if older_than is None else older_than)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--older-than") from error
+    invocation.reporter.only_tells = dry_run
     return with_site(invocation, lambda site: _recover(site, image, seconds if sweep else None, dry_run))
 
 
 async def _recover(site: Site, image: str | None, older_than: int | None, dry_run: bool) -> Result:
+    from dataclasses import replace
+
     from glance_stream.cli.session import find_image
     from glance_stream.importing.recover import foresee, recover
     from glance_stream.importing.sweep import sweep
@@ -71,7 +75,8 @@ async def _recover(site: Site, image: str | None, older_than: int | None, dry_ru
     image_id = None if image is None else await find_image(site, image)
     done = await (foresee if dry_run else recover)(site, image_id)
     swept = None if older_than is None else await sweep(site, older_than, dry_run=dry_run)
-    return _result(done, swept, dry_run)
+    result = _result(done, swept, dry_run)
+    return replace(result, exit_code=result.exit_code or EXIT_LOCKED) if image is not None and done.held else result
 
 
 def _result(done: Recovered, swept: Swept | None, dry_run: bool) -> Result:

@@ -20,6 +20,7 @@ from glance_stream.errors import (
     ImportFailed,
     InvalidRequest,
     Leftover,
+    LockLost,
 )
 from glance_stream.importing import Outcome, Site
 from glance_stream.model import Image, Status
@@ -59,9 +60,18 @@ def succeeded(outcome: Outcome, verb: str, seconds: float) -> Result:
 
 
 async def failed(
-    site: Site, image_id: str, error: GlanceStreamError | asyncio.CancelledError, since: datetime, interrupted: str = ROLLED_BACK
+    site: Site,
+    image_id: str,
+    error: GlanceStreamError | asyncio.CancelledError,
+    since: datetime,
+    interrupted: str = ROLLED_BACK,
+    *,
+    undone: bool = True,
 ) -> Result:
-    """An operation that was not, and what it left of the image. ``since``: when it began."""
+    """An operation that was not, and what it left of the image. ``since``: when it began.
+
+    undone: all that it had written is removed, but for leftovers; not so where part of it may stay, as with best effort.
+    """
     if isinstance(error, GlanceStreamError):
         leftovers, exit_code = error.leftovers, error.exit_code
         told = (type(error).__name__, str(error))
@@ -73,7 +83,11 @@ async def failed(
     fields = {**(image_fields(image) if image else {}), **_told(failures, leftovers, ())}
     untold = {store_id: failure for store_id, failure in failures.items() if str(failure) not in told[1]}
     held = not isinstance(error, ImageNotFound | ImageLocked) and await _is_held_here(site, image_id)
-    complaints = [*_failed_lines(untold), *leftover_lines(leftovers), *_advice(image_id, image, error, held)]
+    complaints = [
+        *_failed_lines(untold),
+        *leftover_lines(leftovers),
+        *_advice(image_id, image, error, held, undone=undone and not leftovers),
+    ]
     return Result(EXIT_LEFTOVERS if leftovers or held else exit_code, fields, (), complaints, told)
 
 
@@ -153,8 +167,12 @@ async def _is_held_here(site: Site, image_id: str) -> bool:
     return holder is not None and holder.process.pid == os.getpid()
 
 
-def _advice(image_id: str, image: Image | None, error: BaseException, held: bool) -> list[str]:
+def _advice(image_id: str, image: Image | None, error: BaseException, held: bool, *, undone: bool) -> list[str]:
     """What to do now."""
+    if isinstance(error, LockLost) and not held:
+        removed = ["what this run had written is removed"] if undone else []
+        shown = [f"'glance-stream show {image_id}' tells who has the image now"] if image else []
+        return ["; ".join([*removed, *shown])] if removed or shown else []
     if image is None or isinstance(error, ImageNotFound | ImageLocked):
         return []
     if held:

@@ -23,11 +23,14 @@ SHORTEST_PREFIX = 4  # of an image id; as short as people will type and long eno
 
 @dataclass(frozen=True)
 class Words:
-    """What is told of an interrupt: the first, one during a rollback, and one that leaves at once, with its exit code."""
+    """What is told of an interrupt: the first, one during a rollback, and one that leaves at once, with its exit code.
+
+    ``{image}`` is a space and the image's id, where one is known.
+    """
 
     stopping: str = "interrupted: rolling back; interrupt again to leave at once, then 'glance-stream recover' finds what is left"
     stopping_already: str = "interrupted: a rollback is under way already; interrupt again to leave at once"
-    left: str = "left before the rollback had ended: run 'glance-stream recover'"
+    left: str = "left before the rollback had ended: run 'glance-stream recover{image}'"
     left_code: int = EXIT_LEFTOVERS
 
 
@@ -88,13 +91,17 @@ class _Interrupts:
 
     def _leave(self) -> None:
         """Not by an exception: threads that hang in a store would be waited for."""
-        self._reporter.finish(Result(self._words.left_code, error=("Interrupted", self._words.left)))
+        image_id = self._reporter.image_id
+        left = self._words.left.format(image=f" {image_id}" if image_id else "")
+        self._reporter.finish(
+            Result(self._words.left_code, {"image_id": image_id} if image_id else {}, error=("Interrupted", left))
+        )
         os._exit(self._words.left_code)
 
 
 async def find_image(site: Site, text: str) -> str:
     """The id of the image that the user means: an id, the beginning of one, or a name. Raises InvalidRequest."""
-    if _is_id(text):
+    if is_id(text):
         return text.lower()
     images = await threads.call(site.catalogue.list_images)
     meant = [image for image in images if image.name == text or _begins(image, text)]
@@ -115,7 +122,7 @@ def _begins(image: Image, text: str) -> bool:
     return len(text) >= SHORTEST_PREFIX and image.image_id.startswith(text.lower())
 
 
-def _is_id(text: str) -> bool:
+def is_id(text: str) -> bool:
     try:
         return str(UUID(text)) == text.lower()
     except ValueError:

@@ -8,7 +8,7 @@ import click
 
 from glance_stream.cli import sizes
 from glance_stream.cli.options import Invocation, image_argument, json_option, pass_invocation
-from glance_stream.cli.teaching import NO_CATALOGUE, epilog
+from glance_stream.cli.teaching import NO_CATALOGUE, UNWRITTEN, epilog
 from glance_stream.errors import EXIT_FAILED
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ EPILOG = epilog(
     "glance-stream show 3f2c",
     "glance-stream show jammy --json",
     codes=(EXIT_FAILED,),
-    meanings={EXIT_FAILED: NO_CATALOGUE, 130: "interrupted"},
+    meanings={EXIT_FAILED: f"{NO_CATALOGUE}, or {UNWRITTEN}", 130: "interrupted"},
 )
 
 
@@ -38,6 +38,7 @@ def command(invocation: Invocation, /, image: str) -> int:
     """
     from glance_stream.cli.session import with_site
 
+    invocation.reporter.only_tells = True
     return with_site(invocation, lambda site: _show(site, image))
 
 

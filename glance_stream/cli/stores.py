@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from glance_stream.cli.options import Invocation, json_option, pass_invocation
-from glance_stream.cli.teaching import epilog
+from glance_stream.cli.teaching import UNWRITTEN, epilog
 from glance_stream.errors import EXIT_FAILED, EXIT_PARTIAL
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ EPILOG = epilog(
     "glance-stream stores",
     "glance-stream stores --json",
     codes=(EXIT_PARTIAL, EXIT_FAILED),
-    meanings={EXIT_PARTIAL: "some stores can't be used", EXIT_FAILED: "no store can be used", 130: "interrupted"},
+    meanings={EXIT_PARTIAL: "some stores can't be used", EXIT_FAILED: f"no store can be used, or {UNWRITTEN}", 130: "interrupted"},
 )
 
 
@@ -49,6 +49,7 @@ def command(invocation: Invocation, /) -> int:
     from glance_stream import loop
     from glance_stream.cli.session import LOOKING, interruptible
 
+    invocation.reporter.only_tells = True
     config = invocation.load_config()  # and no catalogue but for `tell_recorded`: a broken one is not the stores' fault
 
     async def told() -> Result:

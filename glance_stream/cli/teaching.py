@@ -14,6 +14,7 @@ from glance_stream.errors import (
 )
 
 NO_CATALOGUE = "the catalogue can't be reached"
+UNWRITTEN = "the result could not be written"
 MEANINGS = {
     EXIT_DONE: "done",
     EXIT_BAD_REQUEST: "bad request, nothing was changed",

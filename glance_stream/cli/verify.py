@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from glance_stream.cli.options import Invocation, image_argument, json_option, pass_invocation, store_option
-from glance_stream.cli.teaching import epilog
+from glance_stream.cli.teaching import UNWRITTEN, epilog
 from glance_stream.errors import EXIT_DAMAGED, EXIT_FAILED
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ EPILOG = epilog(
     "glance-stream verify 3f2c",
     "glance-stream verify jammy --store far --json",
     codes=(EXIT_FAILED, EXIT_DAMAGED),
-    meanings={EXIT_FAILED: "a copy could not be read, so nothing is known of it", 130: "interrupted"},
+    meanings={EXIT_FAILED: f"a copy could not be read, so nothing is known of it; or {UNWRITTEN}", 130: "interrupted"},
 )
 SHOWN_RANGES = 5
 
@@ -35,6 +35,7 @@ def command(invocation: Invocation, /, image: str, store: str | None) -> int:
     """
     from glance_stream.cli.session import with_site
 
+    invocation.reporter.only_tells = True
     return with_site(invocation, lambda site: _verify(invocation, site, image, store))
 
 
@@ -43,6 +44,7 @@ async def _verify(invocation: Invocation, site: Site, image: str, store: str | N
     from glance_stream.importing import verify
 
     image_id, reporter, chosen = await find_image(site, image), invocation.reporter, find_store(site, store)
+    reporter.image_id = image_id
 
     def reading(store_id: str, number: int, stores: int) -> None:
         reporter.reading = store_id if stores == 1 else f"{store_id} ({number} of {stores})"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from glance_stream import threads
@@ -59,8 +59,12 @@ class ImportRequest:
     restart: bool = False
 
 
-async def import_image(site: Site, request: ImportRequest, observer: Observer | None = None) -> Outcome:
+async def import_image(
+    site: Site, request: ImportRequest, observer: Observer | None = None, held: Callable[[str], None] | None = None
+) -> Outcome:
     """Import one image. With all_stores_must_succeed every store has it afterwards, or the image is as it was before.
+
+    ``held``: told the image's id as soon as it has a record and is ours, before a byte of it is read.
 
     Raises InvalidRequest with nothing changed; ImageLocked; and what :func:`glance_stream.transfer.transfer` raises, after
     everything was undone. The record of an image created here stays, queued and with the reasons, unless the request was bad.
@@ -71,6 +75,8 @@ async def import_image(site: Site, request: ImportRequest, observer: Observer | 
     image, created = await _image(site, request)
     try:
         async with locked(site, image.image_id, Operation.IMPORT, () if request.restart else chosen.stores) as lease:
+            if held is not None:
+                held(image.image_id)
             if lease.notes:  # what was there before has been ended, well or not
                 image = await _existing(site, image.image_id, request)
             done = await _import(site, lease, image, chosen.stores, request, lease.observer(observer))

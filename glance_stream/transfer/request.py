@@ -137,6 +137,8 @@ class Transferred:
         size = self.verified.size
         continued = tuple(
             f"{store_id}: continued an interrupted transfer, {kept} of {size} bytes were there already"
+            if kept
+            else f"{store_id}: an interrupted transfer had left nothing of this content: all was written anew"
             for store_id, kept in self.kept.items()
         )
         spared = (f"{self.spared} of {size} bytes did not have to be read from the source again",) if self.spared else ()

@@ -27,9 +27,9 @@ def import_to(program: Program, image: Path, *stores: str, name: str = "jammy") 
 def test_the_built_in_configuration_needs_nothing(program: Program, image: Path) -> None:
     program.config = None
     out, err = program.run("import", image)
-    assert err == ""
     assert out.startswith("imported image ")
     found = program.json("list")["images"]
+    assert err == f"image {found[0]['image_id']}\n"
     assert [one["stores"] for one in found] == [["default"]]
     stored = program.home / "data" / "glance-stream" / "images" / found[0]["image_id"]
     assert stored.read_bytes() == image.read_bytes()
@@ -83,7 +83,7 @@ def test_import_decompresses_and_says_so(program: Program, image: Path) -> None:
     packed = image.with_suffix(".gz")
     packed.write_bytes(gzip.compress(image.read_bytes(), 1))
     out, err = program.run("import", packed, "--store", "fast")
-    assert err == ""
+    assert re.fullmatch(r"image \S{36}\n", err)
     assert "note        decompressed from gzip" in out
     assert "size        5.0 MiB (5242880 bytes)" in out
 
@@ -103,8 +103,9 @@ def test_import_into_a_store_that_only_a_url_names(program: Program, image: Path
 
 def test_json_shows_progress_before_the_result(program: Program, image: Path) -> None:
     out, _ = program.run("import", image, "--store", "fast", "--json")
-    first, *_, last = [json.loads(line) for line in out.splitlines()]
-    assert set(first) == {"event", "phase", "read", "total", "produced", "stores", "kept"}
+    begun, first, *_, last = [json.loads(line) for line in out.splitlines()]
+    assert (begun["phase"], begun["total"]) == ("opening", None)
+    assert set(begun) == set(first) == {"event", "image_id", "phase", "read", "total", "produced", "stores", "kept"}
     assert first["event"] == "progress"
     assert first["total"] == image.stat().st_size
     assert last["event"] == "result"

@@ -15,6 +15,7 @@ TO_EACH = [word for store in STORES for word in ("--store", store)]
 DIGEST_OF_OTHER_BYTES = "sha256:" + "00" * 32
 
 
+UNWRITTEN = "error: the result could not be written: No space left on device\n"
 BAD_REQUESTS: list[tuple[list[object], str]] = [
     (["import", "jammy.img", "--store", "fsat"], "there is no store 'fsat'; there are: fast, mirror, archive"),
     (["import", "jammy.img", "--store", "fast", "--store", "fast"], "a store is named twice"),
@@ -36,7 +37,7 @@ BAD_REQUESTS: list[tuple[list[object], str]] = [
     (["import", "jammy.img", "--property", "colour"], "is not of the form KEY=VALUE"),
     (["import", "jammy.img", "--property", "stores=fast"], "stores"),
     (["import", "jammy.img", "--max-size", "large"], "--max-size"),
-    (["import", "jammy.img", "--id", "jammy"], "UUID"),
+    (["import", "jammy.img", "--id", "3f2c"], "not a full UUID"),
     (["import", "jammy.img", "--disk-format", "cow"], "unknown disk_format 'cow'"),
     (["import", "jammy.img", "--decompress", "rar"], "rar"),
     (["import", "no-such-file"], "can't open no-such-file"),
@@ -81,7 +82,7 @@ def test_best_effort_goes_on_without_a_store(program: Program, image: Path) -> N
     program.break_store("mirror")
     out, err = program.run("import", image, *TO_EACH, "--best-effort", "--name", "jammy", code=3)
     assert "stores      archive, fast" in out
-    (told,) = err.splitlines()
+    _, told = err.splitlines()
     assert told.startswith("failed: mirror: ")
     shown = program.json("show", "jammy")
     assert shown["status"] == "active"
@@ -186,11 +187,35 @@ def test_output_that_can_not_be_written_ends_the_telling_and_not_the_work(progra
     for options in ([], ["--json"]):
         with open("/dev/full", "wb") as full:
             _, err = program.run("import", image, "--name", "jammy", *options, stdout=full)
-        assert err == "error: the result could not be written: No space left on device\n"
+        assert err.endswith(UNWRITTEN)
+        assert err.count("\n") == (1 if options else 2)
     assert [one["status"] for one in program.json("list")["images"]] == ["active", "active"]
     with open("/dev/full", "wb") as full:
         _, err = program.run("--help", stdout=full, code=4)
     assert err == "error: the output could not be written: No space left on device\n"
+
+
+def test_what_only_tells_has_failed_when_it_could_not(program: Program, image: Path) -> None:
+    image_id = program.json("import", image, "--name", "jammy")["image_id"]
+    for store in ("mirror", "archive"):
+        (program.home / store).mkdir()
+    telling = (
+        ["list"],
+        ["show", "jammy"],
+        ["verify", "jammy", "--json"],
+        ["stores"],
+        ["check", "fast", "--no-write"],
+        ["recover", "--dry-run"],
+    )
+    for given in telling:
+        with open("/dev/full", "wb") as full:
+            assert program.run(*given, stdout=full, code=4)[1] == UNWRITTEN
+    (program.home / "fast" / image_id).write_bytes(b"")
+    with open("/dev/full", "wb") as full:
+        program.run("verify", "jammy", stdout=full, code=7)
+        program.run("recover", stdout=full)
+        program.run("delete", "jammy", stdout=full)
+    assert program.json("list")["images"] == []
 
 
 def test_closed_streams(program: Program, image: Path) -> None:
