@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import uuid
+from types import SimpleNamespace
 
 import pytest
 from real_servers import RealDatabase
@@ -25,7 +26,7 @@ class Away:
         self.policy = RetryPolicy(tries=1000, base=0.05, cap=3.0, budget=60.0, **options)  # type: ignore[arg-type]
         shortly = patience.SHORTLY
         monkeypatch.setattr(patience, "SHORTLY", RetryPolicy(shortly.tries, shortly.base, shortly.cap, shortly.budget, **options))  # type: ignore[arg-type]
-        monkeypatch.setattr(patience.time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(patience, "time", SimpleNamespace(monotonic=lambda: self.now))
         self.patience = Patience("db")
 
     def pause(self, seconds: float, _: threading.Event) -> None:
