@@ -259,8 +259,8 @@ def test_a_deletion_that_took_effect_is_recorded_whatever_the_store_says(
     open_site: OpenSite, tmp_path: Path, after: Callable[[], Awaitable[None]], reason: str
 ) -> None:
     house = open_site(file_stores(tmp_path, "a") | {"b": AfterDeletion("b", tmp_path / "stores" / "b", after)})
-    house.site = replace(house.site, limits=replace(house.site.limits, store_timeout=0.2))
     image_id = house.active(DATA, "a", "b").image_id
+    house.site = replace(house.site, limits=replace(house.site.limits, store_timeout=0.2))
     outcome = run(delete_from_store(house.site, image_id, "b"))
     assert [reason in note for note in outcome.notes] == [True]
     assert_holds(house, image_id, DATA, "a")
