@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import threading
-import uuid
 from types import SimpleNamespace
 
 import pytest
-from real_servers import RealDatabase
 
-from glance_stream.catalogue import Catalogue, engine, patience
+from glance_stream.catalogue import patience
 from glance_stream.catalogue.patience import Patience
 from glance_stream.errors import CatalogueError, CatalogueUnavailable, GlanceStreamError, LockLost
 from glance_stream.retry import RetryPolicy
@@ -82,21 +79,3 @@ def test_what_is_soon_over_is_not_told(away: Away, caplog: pytest.LogCaptureFixt
 
     assert away.patience.run(away.policy, attempt) == "done"
     assert not caplog.records
-
-
-def test_a_server_that_stays_away(
-    database: RealDatabase, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(patience, "SIGN_SECONDS", 0.2)
-    monkeypatch.setattr(engine, "RETRIES", RetryPolicy(tries=1000, base=0.05, cap=0.2, budget=1.0))
-    monkeypatch.setattr(patience, "SHORTLY", RetryPolicy(tries=2, base=0.05))
-    with Catalogue(database.url) as catalogue:
-        image = catalogue.create_image(str(uuid.uuid4()), name=None, disk_format=None, container_format=None)
-        with database.server.killed(), caplog.at_level(logging.WARNING, "glance_stream"):
-            with pytest.raises(CatalogueUnavailable, match=r"refused|Can't connect"):
-                catalogue.get_image(image.image_id)
-            with pytest.raises(CatalogueUnavailable, match=r"still does not answer$"):
-                catalogue.update_properties(image.image_id, {"a": "b"})
-        (record,) = caplog.records
-        assert record.getMessage().startswith("the catalogue does not answer, and is waited for, up to 1 s: catalogue ")
-        assert catalogue.update_properties(image.image_id, {"a": "b"}).properties == {"a": "b"}

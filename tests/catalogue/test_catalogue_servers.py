@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import threading
 import time
@@ -17,7 +18,7 @@ from cutting_proxy import LATE, LOST, UNANSWERED, CuttingProxy
 from real_servers import RealDatabase
 from sqlalchemy import Connection
 
-from glance_stream.catalogue import Catalogue, Operation, Task, engine, images, locks, servers
+from glance_stream.catalogue import Catalogue, Operation, Task, engine, images, locks, patience, servers
 from glance_stream.errors import CatalogueError, CatalogueUnavailable, ImageLocked, InvalidRequest
 from glance_stream.model import Image
 from glance_stream.retry import RetryPolicy
@@ -242,6 +243,24 @@ def test_a_server_killed_and_started_again(
     until(lambda: int(count_of(catalogue, image)) > before)
     stop.set()
     assert sum(each.result(100) for each in counting) == int(count_of(catalogue, image))
+
+
+def test_a_server_that_stays_away(
+    database: RealDatabase, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(patience, "SIGN_SECONDS", 0.2)
+    monkeypatch.setattr(engine, "RETRIES", RetryPolicy(tries=1000, base=0.05, cap=0.2, budget=1.0))
+    monkeypatch.setattr(patience, "SHORTLY", RetryPolicy(tries=2, base=0.05))
+    with Catalogue(database.url) as catalogue:
+        image = new_image(catalogue)
+        with database.server.killed(), caplog.at_level(logging.WARNING, "glance_stream"):
+            with pytest.raises(CatalogueUnavailable, match=r"refused|Can't connect"):
+                catalogue.get_image(image.image_id)
+            with pytest.raises(CatalogueUnavailable, match=r"still does not answer$"):
+                catalogue.update_properties(image.image_id, {"a": "b"})
+        (record,) = caplog.records
+        assert record.getMessage().startswith("the catalogue does not answer, and is waited for, up to 1 s: catalogue ")
+        assert catalogue.update_properties(image.image_id, {"a": "b"}).properties["a"] == "b"
 
 
 def test_a_server_that_is_not_there_when_the_catalogue_is_opened(database: RealDatabase) -> None:
