@@ -85,8 +85,10 @@ def assert_whole(tool: Tool, result: dict[str, Any], image_id: str, data: bytes)
 
 
 def kept(result: dict[str, Any]) -> dict[str, int]:
+    """By store; 0 where all was written anew."""
+    anew = {note.partition(": ")[0]: 0 for note in result["notes"] if "left nothing of this content" in note}
     told = [note.split(": continued an interrupted transfer, ") for note in result["notes"] if "continued" in note]
-    return {store: int(rest.split(" of ")[0]) for store, rest in told}
+    return anew | {store: int(rest.split(" of ")[0]) for store, rest in told}
 
 
 @pytest.mark.parametrize("cut", [MIB, len(IMAGE) - 1])
