@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import re
+import signal
 
 import pytest
 from fault_points import ALL, SOME_COMMANDS, Fresh, at, recover
@@ -41,15 +42,24 @@ def test_every_number_of_descriptors(server: ForkServer, fresh: Fresh, command: 
     raise AssertionError("it never worked")
 
 
+def waits_for_a_stillborn_thread(ended: Ended) -> bool:
+    """CPython's own: `Thread.start` waits for ever for a thread whose memory ends in its very first steps. It can only be killed."""
+    return ended.code == -signal.SIGALRM and "Exception ignored in thread started by: <bound method Thread._bootstrap" in ended.err
+
+
 @SOME_COMMANDS
 def test_any_amount_of_memory(server: ForkServer, fresh: Fresh, command: tuple[str, ...]) -> None:
     """MiB above what it has when it starts. Threads take their stacks from it, so more is not always enough."""
     codes = []
     for amount in (*range(0, 250, 2 if ALL else 25), 1024):
         home = fresh(command)
-        ended = server.run(with_config(command), home.directory, limits={"RLIMIT_AS": amount << 20})
+        ended = server.run(with_config(command), home.directory, limits={"RLIMIT_AS": amount << 20}, seconds=20)
         with at(f"{amount} MiB"):
-            assert_clean(server, home, ended)
+            if waits_for_a_stillborn_thread(ended):
+                recover(server, home)
+                home.assert_whole()
+            else:
+                assert_clean(server, home, ended)
         codes.append(ended.code)
     assert codes[0] != 0
     assert codes[-1] == 0

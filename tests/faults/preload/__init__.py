@@ -21,7 +21,8 @@ FAULTS = "GLANCE_STREAM_FAULTS"
 SEEN = "GLANCE_STREAM_FAULTS_SEEN"
 WATCH = "GLANCE_STREAM_FAULTS_WATCH"
 CLOCK = "GLANCE_STREAM_CLOCK"
-WAIT = 120.0  # seconds for one run; the server ends it earlier
+SECONDS = 60  # a run that takes longer is hung, and killed by SIGALRM
+WAIT = 120.0  # for the server's own end
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,7 @@ class ForkServer:
         limits: Mapping[str, int] | None = None,
         streams: Mapping[int, str] | None = None,
         user: int = 0,
+        seconds: int = SECONDS,
     ) -> Ended:
         """Run the program in ``home``.
 
@@ -109,6 +111,7 @@ class ForkServer:
             "limits": dict(limits or {}),
             "streams": told,
             "user": user,
+            "seconds": seconds,
         }
         self._pipe(self._process.stdin).write(json.dumps(asked) + "\n")
         self._pipe(self._process.stdin).flush()
