@@ -43,7 +43,7 @@ def test_every_number_of_descriptors(server: ForkServer, fresh: Fresh, command: 
 
 
 def waits_for_a_stillborn_thread(ended: Ended) -> bool:
-    """CPython's own: `Thread.start` waits for ever for a thread whose memory ends in its very first steps. It can only be killed."""
+    """CPython's own: `Thread.start` waits for ever for a thread whose memory ends in its first steps. It can only be killed."""
     return ended.code == -signal.SIGALRM and "Exception ignored in thread started by: <bound method Thread._bootstrap" in ended.err
 
 
