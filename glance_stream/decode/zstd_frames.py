@@ -121,7 +121,7 @@ class FrameWalk:
         header = int.from_bytes(field, "little")
         last, kind, size = self.block = header & 1, header >> 1 & 3, header >> 3
         self.blocks += 1
-        if kind == _RESERVED or size > _LARGEST_BLOCK:
+        if kind == _RESERVED or size > _LARGEST_BLOCK or (kind == COMPRESSED and not size):  # the last libzstd passes, streaming
             raise DecodeError("the zstd stream is corrupt: a block header is not valid")
         self._skip = 1 if kind == RLE else size
         if last:

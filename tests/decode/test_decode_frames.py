@@ -156,6 +156,12 @@ def test_zstd_walk_refuses(header: str, error: type[Exception]) -> None:
         FrameWalk(1 << 27).feed(bytes.fromhex("28b52ffd" + header))
 
 
+def test_zstd_compressed_block_of_nothing() -> None:
+    """RFC 8878, 3.1.1.2.3: it has two bytes at least. libzstd refuses it in one call and passes it as a stream; `make fuzz` found it."""
+    with pytest.raises(DecodeError, match="block header"):
+        decode("zstd", compress("zstd", TEXT) + bytes.fromhex("28b52ffd 00 00 050000"))
+
+
 @pytest.mark.parametrize("arguments", [("-B4", "-BD"), ("-B7",), ("-9",), ("--no-frame-crc",), ("-BX",)])
 def test_lz4_kinds(arguments: tuple[str, ...]) -> None:
     data = image(500_000)
