@@ -157,7 +157,7 @@ def test_zstd_walk_refuses(header: str, error: type[Exception]) -> None:
 
 
 def test_zstd_compressed_block_of_nothing() -> None:
-    """RFC 8878, 3.1.1.2.3: it has two bytes at least. libzstd refuses it in one call and passes it as a stream; `make fuzz` found it."""
+    """RFC 8878, 3.1.1.2.3: it has two bytes at least. libzstd refuses it in one call and passes it as a stream."""
     with pytest.raises(DecodeError, match="block header"):
         decode("zstd", compress("zstd", TEXT) + bytes.fromhex("28b52ffd 00 00 050000"))
 
