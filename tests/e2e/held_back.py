@@ -13,14 +13,14 @@ SECONDS = 120.0
 
 
 class HeldBack:
-    """One image at ``url``. ``sent``: how many bytes of bodies went out; ``stop_at``: the image's byte before which it stops."""
+    """One image at ``url``. ``begun``: with which byte each answer began; ``stop_at``: the image's byte before which it stops."""
 
     def __init__(self, image: bytes) -> None:
         self.image = image
         self.etag = '"first"'
         self.stop_at = len(image)
         self.url = ""
-        self.sent = 0
+        self.begun: list[int] = []
         self._reached = threading.Event()
         self._ended = threading.Event()
 
@@ -29,8 +29,8 @@ class HeldBack:
         self._reached.clear()
 
     def go_on(self) -> None:
-        """For requests to come: whole, and counted anew."""
-        self.stop_at, self.sent = len(self.image), 0
+        """For requests to come: whole, and noted anew."""
+        self.stop_at, self.begun = len(self.image), []
 
     def wait_until_held(self) -> None:
         assert self._reached.wait(SECONDS), "nobody has read so far"
@@ -46,6 +46,7 @@ class HeldBack:
             request.send_header("Content-Range", f"bytes {first}-{len(self.image) - 1}/{len(self.image)}")
         request.end_headers()
         if request.command == "GET":
+            self.begun.append(first)
             self._send(request, first)
 
     def _send(self, request: http.server.BaseHTTPRequestHandler, at: int) -> None:
@@ -60,7 +61,6 @@ class HeldBack:
             except OSError:  # the client has left
                 return
             at += len(piece)
-            self.sent += len(piece)
 
     @contextmanager
     def served(self) -> Iterator[HeldBack]:

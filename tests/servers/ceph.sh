@@ -61,8 +61,8 @@ osd data = $ceph/osd
 osd objectstore = ${CEPH_STORE:-bluestore}
 # A radosgw that was killed watches objects still; its successor's requests wait for that watch to end, 30 s by default.
 osd client watch timeout = 5
-# Each pause of a test ends with the osd marked down; at the sixth within ten minutes it would stop for good.
-osd max markdown count = 1000000
+# An osd without replicas that stood still for longer than its read lease, 0.8 of this, stays laggy for ever.
+osd heartbeat grace = 600
 osd memory target = 939524096
 osd op num shards = 2
 osd op num threads per shard = 1

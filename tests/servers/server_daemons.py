@@ -77,27 +77,6 @@ class ServerHandle:
 
     def resume(self) -> None:
         os.kill(self.pid, signal.SIGCONT)
-        if self.name == "osd":
-            self._renew_leases()
-
-    def _renew_leases(self) -> None:
-        """An osd without replicas that stood still for longer than its read lease, 16 s, stays laggy for ever; once marked down it
-        comes back by itself, a second later, and begins anew. Back as soon as each pool answers."""
-
-        def ceph(program: str, *arguments: str) -> str:
-            command = [program, "-c", self.directory / "ceph" / "etc" / "ceph.conf", *arguments]
-            return subprocess.run(command, check=True, stdout=subprocess.PIPE, timeout=60, text=True).stdout
-
-        def cluster() -> Any:
-            return json.loads(ceph("ceph", "osd", "dump", "--format", "json"))
-
-        before = cluster()["osds"][0]["up_from"]
-        ceph("ceph", "osd", "down", "0")
-        deadline = time.monotonic() + 60
-        while not ((now := cluster())["osds"][0]["up"] and now["osds"][0]["up_from"] > before):
-            assert time.monotonic() < deadline, now
-        for pool in now["pools"]:
-            ceph("rados", "--pool", pool["pool_name"], "ls")  # asks each of its placement groups
 
     def kill(self) -> None:
         os.kill(self.pid, signal.SIGKILL)

@@ -18,7 +18,7 @@ IMAGE = "8c7dd922-ad47-4cfc-a91f-84e4e9e8a3a1"
 SLOT = 4096
 DATA = random.Random(7).randbytes(5 * SLOT + 321)  # several times round the two slots of the ring
 LIMITS = Limits(slots=2, slot_size=SLOT, store_timeout=5.0, source_timeout=5.0, undo_timeout=2.0)
-IMPATIENT = Limits(slots=2, slot_size=SLOT, store_timeout=0.2, source_timeout=5.0, undo_timeout=0.2)
+IMPATIENT = Limits(slots=2, slot_size=SLOT, store_timeout=0.6, source_timeout=5.0, undo_timeout=0.6)
 
 
 class Stage:
