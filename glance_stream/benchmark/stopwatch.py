@@ -28,6 +28,11 @@ class Stopwatch:
 
 
 def cpu_seconds() -> float:
-    """Used so far by this process and its ended children. What the kernel's own threads do for them is not in it."""
+    """User and system together."""
+    return sum(cpu_times())
+
+
+def cpu_times() -> tuple[float, float]:
+    """User and system seconds so far of this process and its ended children. What the kernel's own threads do is not in them."""
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(one.ru_utime + one.ru_stime for one in used)
+    return sum(one.ru_utime for one in used), sum(one.ru_stime for one in used)

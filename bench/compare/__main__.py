@@ -1,0 +1,130 @@
+"""``PYTHONPATH=bench python -m compare``."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from compare.ground import Ground
+from compare.peers import peers_of
+from compare.result import Result, read, write
+from compare.run import compare
+from compare.table import render
+from compare.workload import Workload
+from compare.workloads import all_workloads
+from glance_stream.units import parse_size
+
+ABOUT = """Measure the pass beside what its parts take alone and beside other programs, on the same bytes, in alternating rounds.
+
+\b
+  python -m compare run                        2 GiB, 5 rounds, about 14 minutes
+  python -m compare run --size 256MiB --rounds 3 --only raw3
+  python -m compare list                       what there is to measure
+  python -m compare report build/compare/result.json
+
+Figures of one run may be compared with each other, those of two runs only by their ratios. bench/README.md tells how to read them.
+"""
+
+
+DIRECTORY = click.Path(file_okay=False, path_type=Path)
+
+
+class Size(click.ParamType[int]):
+    name = "SIZE"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        try:
+            return int(parse_size(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+@click.group(help=ABOUT, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+def main() -> None:
+    pass
+
+
+@main.command("run")
+@click.option("--size", type=Size(), default="2GiB", show_default=True, help="Of the image. Below 1 GiB, starting is a part of it.")
+@click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True, help="An odd number has a true median.")
+@click.option(
+    "--dir",
+    "directory",
+    type=click.Path(exists=True, file_okay=False, writable=True, path_type=Path),
+    default=Path("build"),
+    show_default=True,
+    help="On the disk to be measured, for sources and stores: room for 8 images. Left as it was.",
+)
+@click.option("--only", multiple=True, metavar="KEY", help="This workload (see `list`); may be repeated.")
+@click.option("--no-peers", is_flag=True, help="Leave other programs out.")
+@click.option("--with-glance", is_flag=True, help="Also install and run a real Glance, which takes minutes a round.")
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("build/compare"),
+    show_default=True,
+    help="For the report.",
+)
+def run(size: int, rounds: int, directory: Path, only: tuple[str, ...], no_peers: bool, with_glance: bool, out: Path) -> None:
+    """Measure, print the table, and write result.json and the report.
+
+    Leave the machine alone meanwhile. Exit status: 1 if anything failed; what is slow does not fail.
+    """
+    workloads = chosen(only)
+    if not no_peers:
+        workloads = [replace(workload, jobs=[*workload.jobs, *peers_of(workload.key, with_glance)]) for workload in workloads]
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".compare-", dir=directory.absolute()) as root:
+        result = compare(workloads, Ground(Path(root), size), rounds, say)
+    say("")
+    write(result, out / "result.json")
+    show(result, out)
+    sys.exit(1 if any(workload.failed for workload in result.workloads) else 0)
+
+
+@main.command("list")
+def list_() -> None:
+    """Show the workloads and what is measured in each."""
+    for workload in all_workloads():
+        click.echo(f"{workload.key}: {workload.title}")
+        for job in [*workload.jobs, *peers_of(workload.key, True)]:
+            click.echo(f"    {job.role:8}{job.kind:8}{job.title}")
+
+
+@main.command("report")
+@click.argument("result", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--out", type=DIRECTORY, help="For the report. [default: beside RESULT]")
+def report(result: Path, out: Path | None) -> None:
+    """Print the table of an earlier run and write its report again, from its RESULT.json."""
+    show(read(result), out or result.parent)
+
+
+def show(result: Result, out: Path) -> None:
+    """The table on the terminal, and everything made from the result into ``out``."""
+    text = render(result)
+    (out / "table.txt").write_text(text)
+    click.echo(text, nl=False)
+
+
+def chosen(only: Sequence[str]) -> list[Workload]:
+    known = {workload.key: workload for workload in all_workloads()}
+    if unknown := [key for key in only if key not in known]:
+        raise click.BadParameter(f"no workload {unknown[0]!r}; there are {', '.join(known)}", param_hint="--only")
+    return [workload for key, workload in known.items() if not only or key in only]
+
+
+def say(text: str) -> None:
+    """One line on a terminal, rewritten; a line each elsewhere."""
+    if sys.stderr.isatty():
+        click.echo(f"\r\033[K{text[:119]}", nl=False, err=True)
+    elif text:
+        click.echo(text, err=True)
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m compare")

@@ -1,0 +1,46 @@
+"""The files that jobs read, made before the first round, and by name in ``MAKERS``.
+
+A maker is given the ground and the path to write; it writes a file or a directory there, and may ask :func:`made` for another
+source that it is made from.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from compare.ground import Ground
+from compare.sources import noise
+from glance_stream.benchmark.workload import read_through
+
+MAKERS: dict[str, Callable[[Ground, Path], None]] = {
+    "random": noise.make,
+}
+
+
+def made(ground: Ground, name: str) -> Path:
+    """The source, made now unless it was; durable."""
+    path = ground.source(name)
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        begun = path.with_name(f"{path.name}.part")
+        MAKERS[name](ground, begun)
+        begun.rename(path)
+    return path
+
+
+def warm(paths: Iterable[Path]) -> None:
+    """Bring all they hold into the page cache; holes are left out, for nobody can read a disk of 100 GiB before each job."""
+    for path in paths:
+        for file in path.rglob("*") if path.is_dir() else [path]:
+            if file.is_file():
+                _warm(file)
+
+
+def _warm(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        read_through(fd)
+    finally:
+        os.close(fd)

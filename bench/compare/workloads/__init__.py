@@ -1,0 +1,12 @@
+"""All workloads, in the order of the table. A module is one idea and has ``workloads() -> list[Workload]``."""
+
+from __future__ import annotations
+
+from compare.workload import Workload
+from compare.workloads import raw
+
+MODULES = (raw,)
+
+
+def all_workloads() -> list[Workload]:
+    return [workload for module in MODULES for workload in module.workloads()]
