@@ -44,7 +44,7 @@ def _part(key: str, command: Sequence[str]) -> Part:
     def part(bench: Bench) -> dict[str, Sample]:
         paths = [place.work / "teed" for place in bench.places]
         watch = Stopwatch()
-        digest = _run([("cat", str(bench.source)), ("tee", *map(str, paths)), command])
+        digest = tee(bench.source, paths, command)
         cached = watch.read()
         _sync(paths)
         durable = watch.read()
@@ -54,6 +54,11 @@ def _part(key: str, command: Sequence[str]) -> Part:
         return {key: cached, f"{key}+fsync": durable}
 
     return part
+
+
+def tee(source: Path, paths: Sequence[Path], command: Sequence[str]) -> str:
+    """Copy to all paths through ``cat`` and ``tee``; the sha512 that ``command`` prints. Raises GlanceStreamError."""
+    return _run([("cat", str(source)), ("tee", *map(str, paths)), command])
 
 
 def _run(commands: Sequence[Sequence[str]]) -> str:

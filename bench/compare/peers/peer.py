@@ -1,0 +1,74 @@
+"""How every peer is timed and checked: the same source into three directories, then made as durable as our pass leaves it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import msgspec
+
+from compare.cached import DURABLE, with_early
+from compare.ground import Ground
+from compare.job import Job, Watch, require
+from compare.result import Sample
+from glance_stream.benchmark.measures import descriptor, sync_all
+
+SOURCE = "random"
+STORES = 3
+
+
+@dataclass(frozen=True)
+class Copied:
+    """What a peer made. ``digests``: what it computed, by algorithm. ``user``, ``system``: CPU of processes that go on running.
+
+    ``values``: further figures.
+    """
+
+    files: Sequence[Path]
+    digests: dict[str, str] = field(default_factory=dict)
+    user: float = 0.0
+    system: float = 0.0
+    values: dict[str, float] = field(default_factory=dict)
+
+
+Copy = Callable[[], Copied]
+# Sets up what is not timed, and takes it down.
+Ready = Callable[[Ground], AbstractContextManager[Copy]]
+
+
+def peer(key: str, title: str, ready: Ready, unavailable: Callable[[], str | None] | None = None) -> Job:
+    """One job for two rows (compare/cached.py): as the peer leaves its files, and when they are durable. title: 36 characters."""
+    return Job(key, title + DURABLE, "peer", "", partial(run, ready=ready), (SOURCE,), unavailable)
+
+
+def run(ground: Ground, ready: Ready) -> Sample:
+    """Raises ValueError if a file has another size than the source, or a digest is another."""
+    size = ground.source(SOURCE).stat().st_size
+    with ready(ground) as copy:
+        watch = Watch()
+        copied = copy()
+        cached = watch.read()
+        _sync(copied.files)
+        durable = watch.read()
+    require([path.stat().st_size for path in copied.files], [size] * STORES, "sizes")
+    for algorithm, found in copied.digests.items():
+        require(found, ground.digest(SOURCE, algorithm), algorithm)
+    return with_early(_with_cpu_of(copied, durable), _with_cpu_of(copied, cached))
+
+
+def _with_cpu_of(copied: Copied, sample: Sample) -> Sample:
+    user, system = sample.user + copied.user, sample.system + copied.system
+    return msgspec.structs.replace(sample, user=user, system=system, values=copied.values)
+
+
+def targets(ground: Ground, name: str = "copy") -> list[Path]:
+    return [store / name for store in ground.stores(STORES)]
+
+
+def _sync(paths: Sequence[Path]) -> None:
+    with ExitStack() as stack:
+        sync_all([stack.enter_context(descriptor(path, os.O_RDONLY)) for path in paths])
