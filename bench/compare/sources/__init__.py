@@ -11,11 +11,16 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from compare.ground import Ground
-from compare.sources import noise
+from compare.sources import file_system, noise, sparse
 from glance_stream.benchmark.workload import read_through
 
 MAKERS: dict[str, Callable[[Ground, Path], None]] = {
     "random": noise.make,
+    "fs": file_system.make,
+    "fs.gz": lambda ground, path: file_system.make_gzip(made(ground, "fs"), path),
+    "fs.zst": lambda ground, path: file_system.make_zstd(made(ground, "fs"), path),
+    "sparse": sparse.make,
+    "holes": sparse.make_holes,
 }
 
 
