@@ -19,7 +19,7 @@ build: $(STAMP) ## set up the virtual environment with the package, compiled, in
 
 $(STAMP): pyproject.toml setup.py $(CORE)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,check,lha,s3,swift,postgres,mariadb,glance-config,glance-store]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,check,bench,lha,s3,swift,postgres,mariadb,glance-config,glance-store]'
 	touch $(STAMP)
 
 test: $(STAMP)  ## set up, then run all tests
