@@ -15,7 +15,7 @@ from glance_stream.benchmark.stopwatch import cpu_times
 class Job:
     """``key``: unique in the whole program; a job that several workloads name is run once a round and is a row in each of them.
 
-    title: for the table, at most 44 characters. role, kind: see :class:`compare.result.Row`.
+    title: for the table, at most 50 characters. role, kind: see :class:`compare.result.Row`.
 
     run: does the work once and returns its :class:`Sample`. It is pickled and called in a new process whose stores and work
     directory are empty and whose ``sources`` are in the page cache, so it must be a function of a module or a functools.partial of

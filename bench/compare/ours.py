@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 
 from compare.ground import Ground
@@ -23,9 +25,19 @@ def into_stores(count: int, algorithm: str = "sha512", md5: bool = False, source
     return Job(key, title, "ours", "", run, tuple(dict.fromkeys([source, of or source])))
 
 
-def run_pass(ground: Ground, count: int, algorithm: str, md5: bool, source: str, of: str) -> Sample:
+def run_pass(
+    ground: Ground,
+    count: int,
+    algorithm: str,
+    md5: bool,
+    source: str,
+    of: str,
+    beside: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> Sample:
+    """``beside``: what goes on in this process while the watch runs."""
     wanted = ground.digest(of, algorithm)
-    sample, found = loop.run(_timed(ground, count, algorithm, md5, source))
+    with beside():
+        sample, found = loop.run(_timed(ground, count, algorithm, md5, source))
     require(found, wanted, algorithm)
     size = ground.source(of).stat().st_size
     for store in ground.stores(count):

@@ -69,7 +69,7 @@ def _result(workload: Workload, ground: Ground, measured: Measured, cores: int) 
         list(rows.values()),
         floor,
         workload.target(rows, floor) if workload.target else None,
-        list(workload.notes),
+        [*workload.notes, *(workload.remarks(rows) if workload.remarks else [])],
         [text for job in workload.jobs if (text := measured.failed.get((job.key, place)))],
     )
 

@@ -9,7 +9,7 @@ from compare.floor import SENTENCES
 from compare.result import Floor, Result, Row, Target, WorkloadResult
 
 WIDTH = 120
-NAME = 48
+NAME = 54
 COLUMN = 9
 HEADINGS = ("median s", "min", "max", "MB/s", "CPU s", "x floor", "x ours")
 ROLES = {"ours": "*", "part": "-", "variant": " ", "peer": " "}

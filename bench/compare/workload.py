@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from compare.ground import Ground
 from compare.job import Job
-from compare.result import TargetRule
+from compare.result import Rows, TargetRule
 
 
 def run_size(ground: Ground) -> int:
@@ -30,7 +30,7 @@ class Workload:
     ground: which ground its jobs run on, if not the run's own: ``lambda ground: ground.sized(1 << 30)``. Jobs of one key are shared
     between workloads of one ground only.
 
-    notes: what a reader of these rows must know.
+    notes: what a reader of these rows must know. remarks: what is to be said of the measured rows, given them by key.
     """
 
     key: str
@@ -40,3 +40,4 @@ class Workload:
     size: Callable[[Ground], int] = run_size
     ground: Callable[[Ground], Ground] = same_ground
     notes: Sequence[str] = ()
+    remarks: Callable[[Rows], list[str]] | None = None
