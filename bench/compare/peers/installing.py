@@ -26,17 +26,22 @@ def install(requirements: str = "requirements.txt", venv: Path = VENV) -> Path:
     A second process waits for the first. Raises NotInstalled: offline, no disk space, no compiler.
     """
     wanted = HERE / requirements
-    stamp = venv / f"installed-{requirements}"
     try:
         with _alone(venv):
-            if not stamp.exists() or stamp.read_text() != wanted.read_text():
+            if not installed(requirements, venv):
                 if not (venv / "bin" / "python").exists():
                     _run([sys.executable, "-I", "-m", "venv", str(venv)])
                 _run([str(venv / "bin" / "python"), *PIP, str(wanted)])
-                stamp.write_text(wanted.read_text())
+                (venv / f"installed-{requirements}").write_text(wanted.read_text())
     except OSError as error:
         raise NotInstalled(str(error)) from error
     return venv / "bin"
+
+
+def installed(requirements: str = "requirements.txt", venv: Path = VENV) -> bool:
+    """Whether it has been installed as the file asks today."""
+    stamp = venv / f"installed-{requirements}"
+    return stamp.exists() and stamp.read_text() == (HERE / requirements).read_text()
 
 
 @cache
