@@ -7,7 +7,7 @@ CORE := $(wildcard src/*.pyx src/*.pxi src/*.h)
 WORK ?= build/demo
 SERVERS ?= $(or $(GLANCE_STREAM_SERVERS),build/servers)
 
-.PHONY: help demo build test check sanitize fuzz crash faults bench dist tools servers servers-down clean
+.PHONY: help demo build test check sanitize fuzz crash faults bench compare dist tools servers servers-down clean
 
 help:           ## this list
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -48,6 +48,9 @@ crash: $(STAMP) ## kill, interrupt and cut the power at random points, recover, 
 
 bench: clean build ## the benchmark suites on a clean release build (bench/README.md)
 	$(BIN)/python -m pytest bench --benchmark-enable --benchmark-only $(ARGS)
+
+compare: clean build ## the pass beside its parts and its peers, on a clean release build (14 minutes; report in build/compare)
+	PYTHONPATH=bench $(BIN)/python -m compare run $(ARGS)
 
 dist: $(STAMP)  ## sdist, the wheel built from it, and both looked into and tried in an empty environment
 	rm -rf dist

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -12,6 +14,9 @@ import click
 
 from compare.ground import Ground
 from compare.peers import peers_of
+from compare.report import write_report
+from compare.report.markdown import markdown
+from compare.report.spread import in_order
 from compare.result import Result, read, write
 from compare.run import compare
 from compare.table import render
@@ -31,6 +36,7 @@ Figures of one run may be compared with each other, those of two runs only by th
 """
 
 
+ROOM = 8  # images: sources of all kinds, and three copies of the largest
 DIRECTORY = click.Path(file_okay=False, path_type=Path)
 
 
@@ -55,60 +61,67 @@ def main() -> None:
 @click.option(
     "--dir",
     "directory",
-    type=click.Path(exists=True, file_okay=False, writable=True, path_type=Path),
+    type=DIRECTORY,
     default=Path("build"),
     show_default=True,
-    help="On the disk to be measured, for sources and stores: room for 8 images. Left as it was.",
+    help=f"On the disk to be measured, for sources and stores: room for {ROOM} images. Left as it was.",
 )
 @click.option("--only", multiple=True, metavar="KEY", help="This workload (see `list`); may be repeated.")
 @click.option("--no-peers", is_flag=True, help="Leave other programs out.")
 @click.option("--with-glance", is_flag=True, help="Also install and run a real Glance, which takes minutes a round.")
-@click.option(
-    "--out",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("build/compare"),
-    show_default=True,
-    help="For the report.",
-)
+@click.option("--out", type=DIRECTORY, default=Path("build/compare"), show_default=True, help="For result.json and the report.")
 def run(size: int, rounds: int, directory: Path, only: tuple[str, ...], no_peers: bool, with_glance: bool, out: Path) -> None:
     """Measure, print the table, and write result.json and the report.
 
     Leave the machine alone meanwhile. Exit status: 1 if anything failed; what is slow does not fail.
     """
     workloads = chosen(only)
-    if not no_peers:
-        workloads = [replace(workload, jobs=[*workload.jobs, *peers_of(workload.key, with_glance)]) for workload in workloads]
-    out.mkdir(parents=True, exist_ok=True)
+    workloads = without_peers(workloads) if no_peers else with_peers(workloads, with_glance)
+    for path in (directory, out):
+        path.mkdir(parents=True, exist_ok=True)
+    require_room(directory, size)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what was written is removed then too
     with tempfile.TemporaryDirectory(prefix=".compare-", dir=directory.absolute()) as root:
         result = compare(workloads, Ground(Path(root), size), rounds, say)
     say("")
     write(result, out / "result.json")
-    show(result, out)
+    show([result], out)
     sys.exit(1 if any(workload.failed for workload in result.workloads) else 0)
 
 
 @main.command("list")
 def list_() -> None:
     """Show the workloads and what is measured in each."""
-    for workload in all_workloads():
+    for workload in with_peers(all_workloads(), with_glance=True):
         click.echo(f"{workload.key}: {workload.title}")
-        for job in [*workload.jobs, *peers_of(workload.key, True)]:
+        for job in workload.jobs:
             click.echo(f"    {job.role:8}{job.kind:8}{job.title}")
 
 
 @main.command("report")
-@click.argument("result", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--out", type=DIRECTORY, help="For the report. [default: beside RESULT]")
-def report(result: Path, out: Path | None) -> None:
-    """Print the table of an earlier run and write its report again, from its RESULT.json."""
-    show(read(result), out or result.parent)
+@click.argument("results", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--out", type=DIRECTORY, help="For the report. [default: beside the last RESULT]")
+def report(results: tuple[Path, ...], out: Path | None) -> None:
+    """Print the table of an earlier run and write its report again, from its RESULT.json.
+
+    Of several runs the last is shown, and how far they lie apart.
+    """
+    show([read(result) for result in results], out or results[-1].parent)
 
 
-def show(result: Result, out: Path) -> None:
-    """The table on the terminal, and everything made from the result into ``out``."""
-    text = render(result)
-    (out / "table.txt").write_text(text)
+def show(results: Sequence[Result], out: Path) -> None:
+    """The last table on the terminal, and everything made from the results into ``out``."""
+    text = render(in_order(results)[-1])
     click.echo(text, nl=False)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "table.txt").write_text(text)
+    (out / "tables.md").write_text(markdown(results))
+    try:
+        page, *plots = write_report(results, out)
+    except ModuleNotFoundError as error:
+        say(f"no report: {error}")
+    else:
+        say(f"{page} and {len(plots)} plots beside it")
 
 
 def chosen(only: Sequence[str]) -> list[Workload]:
@@ -116,6 +129,28 @@ def chosen(only: Sequence[str]) -> list[Workload]:
     if unknown := [key for key in only if key not in known]:
         raise click.BadParameter(f"no workload {unknown[0]!r}; there are {', '.join(known)}", param_hint="--only")
     return [workload for key, workload in known.items() if not only or key in only]
+
+
+def without_peers(workloads: Sequence[Workload]) -> list[Workload]:
+    return [workload for workload in workloads if not workload.peers]
+
+
+def with_peers(workloads: Sequence[Workload], with_glance: bool) -> list[Workload]:
+    """Without those that are there for peers of which there are none."""
+    found = []
+    for workload in workloads:
+        peers = peers_of(workload.key, with_glance)
+        if peers or not workload.peers:
+            found.append(replace(workload, jobs=[*workload.jobs, *peers]))
+    return found
+
+
+def require_room(directory: Path, size: int) -> None:
+    free = shutil.disk_usage(directory).free
+    if free < ROOM * size:
+        raise click.UsageError(
+            f"{directory} has {free / 1e9:.1f} GB free, {ROOM * size / 1e9:.1f} are needed: give another --dir or --size"
+        )
 
 
 def say(text: str) -> None:

@@ -31,20 +31,29 @@ class Measured:
 
 def measure_all(workloads: Iterable[Workload], ground: Ground, rounds: int, say: Say) -> Measured:
     """Every job of the workloads; those of the same key and ground once a round. What was written is gone at the end."""
-    jobs: dict[Place, Job] = {}
-    for workload in workloads:
-        place = workload.ground(ground)
-        jobs.update({(job.key, place): job for job in workload.jobs})
+    jobs, most = _planned(workloads, ground, rounds)
     found = Measured()
     started = time.monotonic()
     for round_ in range(rounds):
-        order = turned(list(jobs), round_, rounds)
+        order = [at for at in turned(list(jobs), round_, rounds) if round_ < most[at]]
         for number, at in enumerate(order):
             if at not in found.failed:
                 done = (round_ + number / len(order)) / rounds
                 say(f"round {round_ + 1} of {rounds}, {number + 1} of {len(order)}: {jobs[at].title}{_left(started, done)}")
                 _once(jobs[at], at, found)
     return found
+
+
+def _planned(workloads: Iterable[Workload], ground: Ground, rounds: int) -> tuple[dict[Place, Job], dict[Place, int]]:
+    """The jobs, and in how many rounds each of them is run: in as many as the workload wants that wants it most often."""
+    jobs: dict[Place, Job] = {}
+    most: dict[Place, int] = {}
+    for workload in workloads:
+        place = workload.ground(ground)
+        for job in workload.jobs:
+            jobs[job.key, place] = job
+            most[job.key, place] = max(most.get((job.key, place), 0), min(rounds, workload.rounds or rounds))
+    return jobs, most
 
 
 def turned(places: Sequence[Place], round_: int, rounds: int) -> list[Place]:

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from compare.cached import both
 from compare.floor import floor_of
 from compare.ground import Ground
-from compare.job import Job
-from compare.result import Result, Row, Sample, WorkloadResult
+from compare.result import Result, Row, WorkloadResult
 from compare.rounds import Measured, Say, measure_all
 from compare.sources import made
 from compare.workload import Workload
@@ -60,7 +60,8 @@ def _prepare(workloads: Iterable[Workload], ground: Ground, say: Say) -> None:
 
 def _result(workload: Workload, ground: Ground, measured: Measured, cores: int) -> WorkloadResult:
     place = workload.ground(ground)
-    rows = {job.key: _row(job, samples) for job in workload.jobs if (samples := measured.samples.get((job.key, place)))}
+    made_of = [(job, samples) for job in workload.jobs if (samples := measured.samples.get((job.key, place)))]
+    rows = {row.key: row for job, samples in made_of for row in both(Row(job.key, job.title, job.role, job.kind, samples))}
     floor = floor_of(rows.values(), cores)
     return WorkloadResult(
         workload.key,
@@ -72,7 +73,3 @@ def _result(workload: Workload, ground: Ground, measured: Measured, cores: int) 
         [*workload.notes, *(workload.remarks(rows) if workload.remarks else [])],
         [text for job in workload.jobs if (text := measured.failed.get((job.key, place)))],
     )
-
-
-def _row(job: Job, samples: list[Sample]) -> Row:
-    return Row(job.key, job.title, job.role, job.kind, samples)

@@ -17,7 +17,7 @@ ROLES = {"ours": "*", "part": "-", "variant": " ", "peer": " "}
 
 def render(result: Result) -> str:
     """Ends with a line break."""
-    sections = [_head(result), *map(_workload, result.workloads), _foot()]
+    sections = [_head(result), *map(_workload, result.workloads), _targets(result), _foot()]
     return "\n\n".join("\n".join(section) for section in sections) + "\n"
 
 
@@ -34,7 +34,7 @@ def _head(result: Result) -> Iterator[str]:
 
 
 def _workload(workload: WorkloadResult) -> Iterator[str]:
-    yield f"{workload.key}: {workload.title} ({workload.size / 1e6:,.1f} MB)"
+    yield f"{workload.key}: {workload.title}" + (f" ({workload.size / 1e6:,.1f} MB)" if workload.size else "")
     yield " " * NAME + "".join(name.rjust(COLUMN) for name in HEADINGS)
     for row in workload.rows:
         yield from _row(row, workload)
@@ -50,7 +50,7 @@ def _workload(workload: WorkloadResult) -> Iterator[str]:
 def _row(row: Row, workload: WorkloadResult) -> Iterator[str]:
     times = [sample.seconds for sample in row.samples]
     figures = "".join(_seconds(value).rjust(COLUMN) for value in (row.seconds, min(times), max(times)))
-    rate = f"{workload.size / row.seconds / 1e6:{COLUMN},.0f}"
+    rate = f"{workload.size / row.seconds / 1e6:{COLUMN},.0f}" if workload.size else " " * COLUMN
     floor = _ratio(row.seconds, workload.floor.seconds if workload.floor else None)
     ours = _ratio(row.seconds, workload.ours.seconds if workload.ours else None)
     yield (
@@ -73,6 +73,15 @@ def _floor(floor: Floor) -> Iterable[str]:
 def target(target: Target) -> str:
     """As a sentence."""
     return f"{target.text}: {target.measured:.4g}, {'reached' if target.reached else 'NOT reached'}"
+
+
+def _targets(result: Result) -> Iterator[str]:
+    """All at one glance."""
+    yield "Targets"
+    for workload in result.workloads:
+        if workload.target:
+            limit = f", limit: {workload.floor.limit}" if workload.floor else ""
+            yield f"  {workload.key:20}{target(workload.target)}{limit}"
 
 
 def _foot() -> Iterator[str]:

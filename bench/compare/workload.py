@@ -30,6 +30,9 @@ class Workload:
     ground: which ground its jobs run on, if not the run's own: ``lambda ground: ground.sized(1 << 30)``. Jobs of one key are shared
     between workloads of one ground only.
 
+    peers: it is there for the peers' sake (compare/peers) and left out where none of them is run. rounds: at most so many, where a
+    round takes long.
+
     notes: what a reader of these rows must know. remarks: what is to be said of the measured rows, given them by key.
     """
 
@@ -39,5 +42,7 @@ class Workload:
     target: TargetRule | None = None
     size: Callable[[Ground], int] = run_size
     ground: Callable[[Ground], Ground] = same_ground
+    peers: bool = False
+    rounds: int | None = None
     notes: Sequence[str] = ()
     remarks: Callable[[Rows], list[str]] | None = None

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from compare.workload import Workload
-from compare.workloads import raw
+from compare.workloads import compressed, concurrent, copying, cpu, engine, memory, raw, small, sparse, startup, threads
 
-MODULES = (raw,)
+MODULES = (raw, compressed, sparse, copying, engine, threads, small, concurrent, memory, cpu, startup)
 
 
 def all_workloads() -> list[Workload]:
