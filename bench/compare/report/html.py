@@ -45,6 +45,7 @@ def page(results: Sequence[Result], overview: Plot | None, plots: Sequence[tuple
         lstrip_blocks=True,
     )
     return environment.get_template(TEMPLATE).render(
+        colours=style.DARK,
         latest=latest,
         started=[result.started for result in results],
         overview=_drawing(overview),
@@ -72,7 +73,7 @@ def _section(workload: WorkloadResult, name: str, plot: Plot | None) -> Section:
 
 
 def _drawing(plot: Plot | None) -> Markup:
-    return Markup(svg.inline(plot.svg, style.NAMES)) if plot else Markup("")
+    return Markup(svg.inline(plot.svg)) if plot else Markup("")
 
 
 def _finalized(value: object) -> object:

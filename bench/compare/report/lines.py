@@ -47,8 +47,8 @@ class Score:
 
     @property
     def is_share(self) -> bool:
-        """A part of a whole, such as floor / ours, and not a figure with a unit."""
-        return self.bound is None or (not self.most and self.bound <= 1)
+        """A part of a whole that is to be large, such as floor / ours, and not a figure with a unit."""
+        return self.bound is None or (not self.most and self.bound < 1)
 
 
 def share(workload: WorkloadResult) -> float | None:

@@ -15,10 +15,10 @@ OURS, VARIANT, PEER, PART, SHORT = "#0072b2", "#56b4e9", "#e69f00", "#a4acb5", "
 
 ROLES = {"ours": OURS, "variant": VARIANT, "peer": PEER, "part": PART}
 
-# What the page replaces each colour by, so that plots in it follow a dark theme; see page.html.j2.
-NAMES = {
-    INK: "ink", MUTED: "muted", GRID: "grid", PAGE: "page",
-    OURS: "ours", VARIANT: "variant", PEER: "peer", PART: "part", SHORT: "short",
+# What the page shows instead of each where its reader has a dark theme.
+DARK = {
+    INK: "#e6e9ed", MUTED: "#a3acb6", GRID: "#363c44", PAGE: "#14171b",
+    OURS: "#3d9fdb", VARIANT: "#8fcdf2", PEER: "#d99a1a", PART: "#6f7882", SHORT: "#f0763a",
 }  # fmt: skip
 
 WIDTH = 720  # points, of every plot

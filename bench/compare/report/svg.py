@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import re
-from copy import deepcopy
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
 SVG = "http://www.w3.org/2000/svg"
 LINK = "{http://www.w3.org/1999/xlink}href"
 METADATA = f"{{{SVG}}}metadata"
-COLOUR = re.compile(r"#[0-9a-f]{6}\b")
 STYLE = f"{{{SVG}}}style"
 
 
@@ -38,17 +35,9 @@ def standalone(root: Element) -> bytes:
     return bytes(ElementTree.tostring(_with_namespace(root), encoding="utf-8", xml_declaration=True)) + b"\n"
 
 
-def inline(root: Element, colours: dict[str, str]) -> str:
-    """For a page of HTML. Each colour becomes the CSS variable of its name, and itself where there is none."""
-    page = deepcopy(root)
-    for element in page.iter():
-        if "style" in element.attrib:
-            element.attrib["style"] = COLOUR.sub(lambda found: _variable(found[0], colours), element.attrib["style"])
-    return ElementTree.tostring(page, encoding="unicode")
-
-
-def _variable(colour: str, colours: dict[str, str]) -> str:
-    return f"var(--{colours[colour]}, {colour})" if colour in colours else colour
+def inline(root: Element) -> str:
+    """For a page of HTML."""
+    return ElementTree.tostring(root, encoding="unicode")
 
 
 def _with_namespace(root: Element) -> Element:

@@ -80,6 +80,11 @@ def _spread(one: Spread) -> Iterator[str]:
         yield amount(seconds) if seconds is not None else NOTHING
     apart = width(one.seconds)
     yield f"{apart:.1%}" if apart is not None else NOTHING
-    figures = one.measured if any(value is not None for value in one.measured) else one.shares
-    yield " ".join(amount(value) if value is not None else NOTHING for value in figures)
+    yield _range(one.measured if middle(one.measured) is not None else one.shares)
     yield f"{one.reached[0]} of {one.reached[1]}" if one.reached[1] else NOTHING
+
+
+def _range(values: Sequence[float | None]) -> str:
+    found = sorted(value for value in values if value is not None)
+    ends = dict.fromkeys(amount(value) for value in found[:1] + found[-1:])
+    return " to ".join(ends) or NOTHING
