@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from compare.workload import Workload
-from compare.workloads import compressed, concurrent, copying, cpu, engine, memory, raw, small, sparse, startup, threads
+from compare.workloads import compressed, concurrent, copying, cpu, engine, memory, peers, raw, small, sparse, startup, threads
 
-MODULES = (raw, compressed, sparse, copying, engine, threads, small, concurrent, memory, cpu, startup)
+MODULES = (raw, compressed, sparse, copying, engine, threads, small, concurrent, memory, cpu, startup, peers)
 
 
 def all_workloads() -> list[Workload]:
