@@ -16,7 +16,8 @@ from compare.report import names, write_report
 from compare.report.lines import amount, lines, share
 from compare.report.markdown import markdown
 from compare.report.spread import middle, spreads, width
-from compare.result import Kind, Result, Role, Row, Sample, WorkloadResult, at_least, at_most
+from compare.result import Kind, Result, Role, Row, Sample, Shown, WorkloadResult, at_least, at_most
+from msgspec.structs import replace
 
 HOSTILE = "</title><script>alert(1)</script> & \"quoted\" 'too' $x_{$ %s {{ 7 * 7 }} | *b* #0072b2 \x00\x1b\ud800\n\u4e2d"
 VOID = {"meta", "br", "hr", "img", "link", "input"}
@@ -233,6 +234,17 @@ def test_lines_are_sorted_passes_first_and_fastest_first() -> None:
     assert (found[2].low, found[2].seconds, found[2].high) == (12.0, 12.5, 14.0)
     assert found[2].times == pytest.approx(12.5 / 5.2)
     assert share(raw()) == pytest.approx(5.0 / 5.2)
+
+
+@pytest.mark.parametrize(
+    ("shows", "axis", "text"), [("cpu", "CPU seconds", "0.150 s of CPU"), ("peak", "MiB at the peak", "50.0 MiB")]
+)
+def test_a_plot_may_be_of_something_else_than_time(tmp_path: Path, shows: Shown, axis: str, text: str) -> None:
+    write_report([result(replace(start(), shows=shows))], tmp_path)
+    drawn = (tmp_path / "workload-start.svg").read_text()
+    assert axis in drawn
+    assert text in drawn
+    assert "0.200 s" not in drawn
 
 
 def test_amounts_have_three_digits() -> None:

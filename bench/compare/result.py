@@ -11,6 +11,7 @@ import msgspec
 
 Role = Literal["ours", "part", "peer", "variant"]
 Kind = Literal["", "source", "decode", "digest", "store"]
+Shown = Literal["seconds", "cpu", "peak"]
 
 
 class Sample(msgspec.Struct, frozen=True):
@@ -78,7 +79,7 @@ class Target(msgspec.Struct, frozen=True):
 class WorkloadResult(msgspec.Struct, frozen=True):
     """``size``: the bytes that MB/s are counted in. ``rows`` are in the workload's order, without those that failed.
 
-    failed: what the jobs said that failed. notes: also what could not be run here.
+    failed: what the jobs said that failed. notes: also what could not be run here. shows: what its plot is of.
     """
 
     key: str
@@ -89,6 +90,7 @@ class WorkloadResult(msgspec.Struct, frozen=True):
     target: Target | None = None
     notes: list[str] = []
     failed: list[str] = []
+    shows: Shown = "seconds"
 
     @property
     def ours(self) -> Row | None:

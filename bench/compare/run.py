@@ -72,4 +72,5 @@ def _result(workload: Workload, ground: Ground, measured: Measured, cores: int) 
         workload.target(rows, floor) if workload.target else None,
         [*workload.notes, *(workload.remarks(rows) if workload.remarks else [])],
         [text for job in workload.jobs if (text := measured.failed.get((job.key, place)))],
+        workload.shows,
     )

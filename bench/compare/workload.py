@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from compare.ground import Ground
 from compare.job import Job
-from compare.result import Rows, TargetRule
+from compare.result import Rows, Shown, TargetRule
 
 
 def run_size(ground: Ground) -> int:
@@ -34,6 +34,8 @@ class Workload:
     round takes long.
 
     notes: what a reader of these rows must know. remarks: what is to be said of the measured rows, given them by key.
+
+    shows: what its plot is of, where it is not about time.
     """
 
     key: str
@@ -46,3 +48,4 @@ class Workload:
     rounds: int | None = None
     notes: Sequence[str] = ()
     remarks: Callable[[Rows], list[str]] | None = None
+    shows: Shown = "seconds"

@@ -11,9 +11,10 @@ from matplotlib.figure import Figure
 from compare.report import style
 from compare.report.lines import Score, amount
 
-STEP = 30  # points from bar to bar
+STEP = 38  # points from bar to bar
 HEAD, BETWEEN, FOOT = 56, 58, 30
-COLUMN = 92  # points, for the limiting part at the right
+LEFT = 318  # points, for the names and what is asked
+COLUMN = 80  # points, for the limiting part at the right
 
 
 def figure(scores: Sequence[Score]) -> Figure:
@@ -25,8 +26,8 @@ def figure(scores: Sequence[Score]) -> Figure:
     top = HEAD
     for panel in panels:
         tall = STEP * len(panel)
-        wide = style.WIDTH - style.LEFT - style.RIGHT - COLUMN
-        place = (style.LEFT / style.WIDTH, 1 - (top + tall) / height, wide / style.WIDTH, tall / height)
+        wide = style.WIDTH - LEFT - style.RIGHT - COLUMN
+        place = (LEFT / style.WIDTH, 1 - (top + tall) / height, wide / style.WIDTH, tall / height)
         _panel(drawing.add_axes(place), panel, wide)
         top += tall + BETWEEN
     return drawing
@@ -68,11 +69,11 @@ def _bar(axes: Axes, place: int, score: Score) -> None:
 def _name(axes: Axes, place: int, score: Score) -> None:
     """The workload, and below it what was asked."""
     where: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "ha": "right"}
-    room = style.LEFT - 20
-    axes.annotate(style.shortened(score.title, room), (0, place), (-8, 1 if score.text else -3), **where)
-    axes.annotate(
-        style.shortened(score.text, room, style.SIZE - 1), (0, place), (-8, -10), size=style.SIZE - 1, color=style.MUTED, **where
-    )
+    room = LEFT - 20
+    low = -1 if score.text else 0
+    axes.annotate(style.fitting(score.title, room), (0, place), (-8, low), va="bottom" if score.text else "center", **where)
+    small: dict[str, Any] = {"size": style.SIZE - 1, "color": style.MUTED}
+    axes.annotate(style.shortened(score.text, room, style.SIZE - 1), (0, place), (-8, -4), va="top", **small, **where)
 
 
 def _in_column(axes: Axes, text: str, place: float, colour: str) -> None:

@@ -2,14 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
 from compare.floor import SENTENCES
-from compare.result import Floor, Result, Row, WorkloadResult
+from compare.result import Floor, Result, Row, Sample, Shown, WorkloadResult
 
 PER_SECOND = "_per_second"
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """What a plot is of. ``axis``: its name there. ``unit``: at the end of a bar."""
+
+    axis: str
+    unit: str
+    of: Callable[[Sample], float]
+
+
+QUANTITIES: Mapping[Shown, Quantity] = {
+    "seconds": Quantity("seconds", "s", lambda sample: sample.seconds),
+    "cpu": Quantity("CPU seconds, user and system", "s of CPU", lambda sample: sample.cpu),
+    "peak": Quantity("MiB at the peak, the whole process", "MiB", lambda sample: sample.peak_bytes / 2**20),
+}
+
+
+@dataclass(frozen=True)
+class Bar:
+    """Median and extremes of the quantity that a plot is of."""
+
+    middle: float
+    low: float
+    high: float
 
 
 @dataclass(frozen=True)
@@ -30,6 +55,7 @@ class Line:
     peak_bytes: int
     times: float | None
     further: dict[str, float]
+    bar: Bar
 
 
 @dataclass(frozen=True)
@@ -60,16 +86,18 @@ def share(workload: WorkloadResult) -> float | None:
 
 
 def lines(workload: WorkloadResult) -> list[Line]:
-    """Rows that were measured: ours and what does the same work, the fastest first; then the parts, the slowest first."""
+    """Rows that were measured: ours and what does the same work, the least first; then the parts, the most first."""
     row = workload.ours
     base = row.seconds if row is not None and row.samples else None
-    found = [_line(row, workload.size, base) for row in workload.rows if row.samples]
-    passes = sorted((line for line in found if line.role != "part"), key=lambda line: line.seconds)
-    return passes + sorted((line for line in found if line.role == "part"), key=lambda line: -line.seconds)
+    quantity = QUANTITIES[workload.shows]
+    found = [_line(row, workload.size, base, quantity) for row in workload.rows if row.samples]
+    passes = sorted((line for line in found if line.role != "part"), key=lambda line: line.bar.middle)
+    return passes + sorted((line for line in found if line.role == "part"), key=lambda line: -line.bar.middle)
 
 
-def _line(row: Row, size: int, base: float | None) -> Line:
+def _line(row: Row, size: int, base: float | None, quantity: Quantity) -> Line:
     times = [sample.seconds for sample in row.samples]
+    shown = [quantity.of(sample) for sample in row.samples]
     return Line(
         title=row.title,
         role=row.role,
@@ -82,6 +110,7 @@ def _line(row: Row, size: int, base: float | None) -> Line:
         peak_bytes=max(sample.peak_bytes for sample in row.samples),
         times=row.seconds / base if base else None,
         further={name: _value(row, name) for name in sorted(row.samples[0].values)},
+        bar=Bar(median(shown), min(shown), max(shown)),
     )
 
 

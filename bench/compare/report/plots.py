@@ -44,7 +44,7 @@ def of_workload(workload: WorkloadResult, name: str) -> Plot | None:
     found = lines(workload)
     if not found:
         return None
-    description = "; ".join(bars.in_words(line) for line in found)
+    description = "; ".join(bars.in_words(workload, line) for line in found)
     return _plot(name, workload.title, description, lambda: bars.figure(workload, found))
 
 

@@ -52,27 +52,29 @@ SETTINGS: Any = {
 }
 
 
-def text_width(text: str, size: float = SIZE) -> float:
+def text_width(text: str, size: float = SIZE, bold: bool = False) -> float:
     """Points, estimated: the reader's font need not be ours."""
-    return 0.57 * size * len(text)
+    return (0.66 if bold else 0.57) * size * len(text)
 
 
-def fitting(text: str, width: float, size: float = SIZE) -> str:
+def fitting(text: str, width: float, bold: bool = False) -> str:
     """Two lines of at most that many points; what is longer ends in an ellipsis."""
-    chars = max(8, int(width / text_width("x", size)))
+    chars = max(8, int(width / text_width("x", bold=bold)))
     return "\n".join(wrap(printable(text), chars, max_lines=2, placeholder=" …")) or " "
 
 
 def heading(drawing: Figure, title: str, subtitle: str) -> None:
     """At the left edge, above all else."""
     across, tall = (size * 72 for size in drawing.get_size_inches())
-    drawing.text(12 / across, 1 - 10 / tall, shortened(title, across - 24, SIZE + 3), va="top", size=SIZE + 3, weight="bold")
+    drawing.text(
+        12 / across, 1 - 10 / tall, shortened(title, across - 24, SIZE + 3, bold=True), va="top", size=SIZE + 3, weight="bold"
+    )
     drawing.text(12 / across, 1 - 29 / tall, shortened(subtitle, across - 24), va="top", color=MUTED)
 
 
-def shortened(text: str, width: float, size: float = SIZE) -> str:
+def shortened(text: str, width: float, size: float = SIZE, bold: bool = False) -> str:
     """One line."""
-    chars = int(width / text_width("x", size))
+    chars = int(width / text_width("x", size, bold))
     text = printable(text)
     return text if len(text) <= chars else text[: chars - 1] + "…"
 

@@ -33,9 +33,13 @@ def workloads() -> list[Workload]:
     )
     raw = [into_stores(3), _variant(digest("sha512"))]
     return [
-        Workload("cpu", "CPU beside digest and I/O, raw image into 3 stores", raw, beside, notes=[NOTE]),
-        Workload("cpu-gzip", "CPU beside decoding, digest and I/O, gzip into 3 stores", gzip, beside, ground=ground_of),
-        Workload("cpu-zstd", "CPU beside decoding, digest and I/O, zstd into 3 stores", zstd, beside, ground=ground_of),
+        Workload("cpu", "CPU beside digest and I/O, raw image into 3 stores", raw, beside, notes=[NOTE], shows="cpu"),
+        Workload(
+            "cpu-gzip", "CPU beside decoding, digest and I/O, gzip into 3 stores", gzip, beside, ground=ground_of, shows="cpu"
+        ),
+        Workload(
+            "cpu-zstd", "CPU beside decoding, digest and I/O, zstd into 3 stores", zstd, beside, ground=ground_of, shows="cpu"
+        ),
     ]
 
 
