@@ -73,5 +73,5 @@ servers-down:   ## stop them and remove their data
 	tests/servers/postgresql.sh down $(SERVERS)
 	tests/servers/mariadb.sh down $(SERVERS)
 
-clean:          ## remove what was built; servers that run stay
-	rm -rf $(filter-out build/servers,$(wildcard build/*)) dist src/_chunker.c glance_stream/_chunker*.so $(STAMP) .coverage
+clean:          ## remove what was built; servers that run stay, and what was compared
+	rm -rf $(filter-out build/servers build/compare,$(wildcard build/*)) dist src/_chunker.c glance_stream/_chunker*.so $(STAMP) .coverage
