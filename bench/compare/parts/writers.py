@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import subprocess
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -55,27 +56,23 @@ def run_dd(ground: Ground, count: int, source: str) -> Sample:
 def run_fio(ground: Ground, count: int, source: str) -> Sample:
     """fio writes bytes of its own. Its start takes half a second, so the times are those that it tells itself, fsync included."""
     size = ground.source(source).stat().st_size
-    files = [str(store / "image") for store in ground.stores(count)]
-    jobs = [text for number, file in enumerate(files) for text in (f"--name=writer{number}", f"--filename={file}")]
-    settings = [
-        "--rw=write",
-        f"--size={size}",
-        f"--bs={BLOCK}",
-        "--ioengine=libaio",
-        f"--iodepth={DEPTH}",
-        "--thread",
-        "--end_fsync=1",
-    ]
-    direct = f"--direct={int(takes_direct(Path(files[0]).parent))}"
-    command = ["fio", "--output-format=json", *settings, direct, *jobs]
-    # Settings before the first --name are for all jobs.
-    told = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, cwd=ground.work()).stdout)
-    require([job["write"]["io_bytes"] for job in told["jobs"]], [size] * count, "bytes that fio wrote")
-    times = [job["write"]["runtime"] / 1000 for job in told["jobs"]]
+    command = fio([store / "image" for store in ground.stores(count)], size)
+    told = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, cwd=ground.work()).stdout)["jobs"]
+    require([job["write"]["io_bytes"] for job in told], [size] * count, "bytes that fio wrote")
+    times = [max(1, job["write"]["runtime"]) / 1000 for job in told]
     user, system = (
-        sum(job[f"{name}_cpu"] / 100 * seconds for job, seconds in zip(told["jobs"], times, strict=True)) for name in ("usr", "sys")
+        sum(job[f"{kind}_cpu"] / 100 * seconds for job, seconds in zip(told, times, strict=True)) for kind in ("usr", "sys")
     )
     return Sample(max(times), user, system)
+
+
+def fio(targets: Sequence[Path], size: int) -> list[str]:
+    """What stands before the first --name is for all files."""
+    direct = int(takes_direct(targets[0].parent))
+    block = min(BLOCK, size)
+    each = [text for target in targets for text in (f"--name={target.parent.name}", f"--filename={target}")]
+    how = [f"--bs={block}", f"--direct={direct}", "--ioengine=libaio", f"--iodepth={DEPTH}", "--end_fsync=1"]
+    return ["fio", "--output-format=json", "--thread", "--rw=write", f"--size={size}", *how, *each]
 
 
 def takes_direct(directory: Path) -> bool:
