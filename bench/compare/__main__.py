@@ -115,7 +115,7 @@ def show(results: Sequence[Result], out: Path) -> None:
     click.echo(text, nl=False)
     out.mkdir(parents=True, exist_ok=True)
     (out / "table.txt").write_text(text)
-    (out / "tables.md").write_text(markdown(results))
+    (out / "tables.md").write_text(markdown(results), encoding="utf-8")
     try:
         page, *plots = write_report(results, out)
     except ModuleNotFoundError as error:

@@ -134,4 +134,5 @@ def _names(axes: Axes, entries: Sequence[Entry]) -> None:
 def _subtitle(workload: WorkloadResult) -> str:
     rounds = max(len(row.samples) for row in workload.rows)
     size = f"{workload.size / 2**20:,.0f} MiB, " if workload.size else ""
-    return f"{size}median of {rounds} round{'' if rounds == 1 else 's'}, whiskers from least to most; less is better"
+    how = f"median of {rounds} rounds, whiskers from least to most" if rounds > 1 else "one round"
+    return f"{size}{how}; less is better"
