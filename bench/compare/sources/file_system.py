@@ -99,8 +99,12 @@ def _make_ext4(mke2fs: str, tree: Path, path: Path, size: int, count: int) -> No
 
 
 def _make_tar(path: Path, size: int) -> None:
+    library = sysconfig.get_path("stdlib")
     with path.open("wb") as file:
         while file.tell() < size:
             with tarfile.open(fileobj=file, mode="w", format=tarfile.GNU_FORMAT) as archive:
-                archive.add(sysconfig.get_path("stdlib"), arcname="lib")
+                for found, _ in _files(library, size):
+                    if file.tell() >= size:
+                        break
+                    archive.add(found)
         file.truncate(size)

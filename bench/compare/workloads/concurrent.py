@@ -12,7 +12,7 @@ from pathlib import Path
 from compare.floor import of_floor
 from compare.ground import Ground
 from compare.job import Job, Watch, part, require
-from compare.parts.writers import writers
+from compare.parts.writers import BLOCK, writers
 from compare.result import Sample
 from compare.workload import Workload
 from glance_stream import loop
@@ -38,7 +38,7 @@ def workloads() -> list[Workload]:
 
 
 def eighth(ground: Ground) -> Ground:
-    return ground.sized(ground.size // IMPORTS)
+    return ground.sized(max(ground.size // IMPORTS, BLOCK))
 
 
 def run_imports(ground: Ground) -> Sample:

@@ -14,7 +14,7 @@ from compare.job import Job, Watch
 from compare.result import Floor, Role, Rows, Sample, Target, at_most
 from compare.workload import Workload
 
-TIMES = 5  # in each round, of which the sample is the mean
+TIMES = 3  # in each round, of which the sample is the mean
 MOST = 0.15  # seconds
 
 
