@@ -2,7 +2,8 @@
 # OpenStack Glance on 127.0.0.1: one uWSGI worker, SQLite, no Keystone: whoever sends the headers of glance.json is believed. Its
 # environment ($GLANCE_STREAM_SERVERS_VENV or DIR/venv) needs glance and uwsgi: bench/compare/peers/glance-requirements.txt.
 # usage: glance.sh up|down DIR, glance.sh start DIR glance
-# STORES: names of file stores, the first is the default; NAME=PATH puts one elsewhere than below DIR. PARALLEL: max_parallel_stores.
+# STORES: names of file stores, the first is the default; NAME=PATH puts one elsewhere than below DIR, as STAGING does with the staging
+# directory (no blanks in either); they are not removed then. PARALLEL: max_parallel_stores.
 # PLUGINS: of the import, as [image_decompression]. HASH: hashing_algorithm.
 # NOSLEEP=1: Glance calls time.sleep(0) twice for each 64 KiB; on CPython 3.11 to 3.13 that is a real sleep of 0.1 ms
 # (python/cpython#125997). With this it costs what it cost on 3.10, so that Glance is not blamed for its interpreter.
@@ -10,9 +11,10 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/daemons.sh"
 glance=$root/glance
 log=$glance/log/glance.log
-# Split where it is used: a list of words.
 stores=${STORES:-fast cheap third fourth fifth}
-settings="$stores;${PARALLEL:-1};${PLUGINS:-[]};${HASH:-sha512};${NOSLEEP:-0}"
+default=${stores%% *}
+staging=${STAGING:-$glance/staging}
+settings="$stores;$staging;${PARALLEL:-1};${PLUGINS:-[]};${HASH:-sha512};${NOSLEEP:-0}"
 
 directory() { # STORE: its directory
     case $1 in
@@ -22,7 +24,7 @@ directory() { # STORE: its directory
 }
 
 configure() {
-    mkdir -p "$glance"/{etc,run,log,staging,tasks}
+    mkdir -p "$glance"/{etc,run,log,tasks} "$staging"
     local store url names=""
     url=http://127.0.0.1:$(port glance)
     for store in $stores; do
@@ -47,9 +49,9 @@ config_file = $glance/etc/glance-api-paste.ini
 [oslo_concurrency]
 lock_path = $glance/run
 [glance_store]
-default_backend = $(set -- $stores && echo "${1%%=*}")
+default_backend = ${default%%=*}
 [os_glance_staging_store]
-filesystem_store_datadir = $glance/staging
+filesystem_store_datadir = $staging
 [os_glance_tasks_store]
 filesystem_store_datadir = $glance/tasks
 [taskflow_executor]
@@ -120,7 +122,7 @@ up() {
         until_true 0 "glance-manage db_sync" "$log.sync" false
     start_glance
     write_json "$root/glance.json" <<X
-{"url": "http://127.0.0.1:$(port glance)", "staging": "$glance/staging",
+{"url": "http://127.0.0.1:$(port glance)", "staging": "$staging",
  "stores": {$(for store in $stores; do printf '"%s": "%s", ' "${store%%=*}" "$(directory "$store")"; done | sed 's/, $//')},
  "headers": {"X-Identity-Status": "Confirmed", "X-User-Id": "tester", "X-Project-Id": "test", "X-Roles": "admin,member,reader"},
  "daemons": {"glance": "$glance/run/glance.pid"}}

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -21,7 +22,7 @@ from compare.peers.peer import STORES
 REQUIREMENTS = "glance-requirements.txt"
 SCRIPT = Path(__file__).parents[3] / "tests" / "servers" / "glance.sh"
 POLL = 0.05  # seconds, by which an import may be told too long
-CALL_SECONDS = 600
+CALL_SECONDS = 60  # without a byte
 TICK = 1 / os.sysconf("SC_CLK_TCK")
 
 
@@ -73,20 +74,22 @@ class Server:
 
 @contextmanager
 def served(ground: Ground, parallel: int, nosleep: bool) -> Iterator[Server]:
-    """A new one, gone at the end. Its staging directory is on the ground too."""
-    root = ground.work()
+    """A new one, gone at the end. It stages and stores on the ground, and its own files are where no clearing of the ground is."""
+    root = Path(tempfile.mkdtemp(prefix="glance-", dir=installing.VENV.parent))
     stores = " ".join(f"s{number}={path}" for number, path in enumerate(ground.stores(STORES)))
-    settings = {"STORES": stores, "PARALLEL": str(parallel), "NOSLEEP": str(int(nosleep))}
-    _script("up", root, settings)
-    try:
+    settings = {"STORES": stores, "STAGING": str(ground.work()), "PARALLEL": str(parallel), "NOSLEEP": str(int(nosleep))}
+    with _ended_with_us(root):
+        environment = {**os.environ, **settings, "GLANCE_STREAM_SERVERS_VENV": str(installing.VENV)}
+        subprocess.run([SCRIPT, "up", root], check=True, env=environment)
         said = json.loads((root / "glance.json").read_text())
         master = int(Path(said["daemons"]["glance"]).read_text())
         worker = int(Path(f"/proc/{master}/task/{master}/children").read_text().split()[0])
         yield Server(said["url"], said["headers"], said["stores"], worker)
-    finally:
-        _script("down", root, settings)
 
 
-def _script(action: str, root: Path, settings: Mapping[str, str]) -> None:
-    environment = {**os.environ, **settings, "GLANCE_STREAM_SERVERS_VENV": str(installing.VENV)}
-    subprocess.run([SCRIPT, action, root], check=True, env=environment)
+@contextmanager
+def _ended_with_us(root: Path) -> Iterator[None]:
+    """A shell of a session of its own waits until we close its input, or are killed, and then ends the server."""
+    command: list[str | Path] = ["sh", "-c", 'cat; "$0" down "$1"; rm -rf "$1"', SCRIPT, root]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True):
+        yield
