@@ -1,4 +1,4 @@
-"""The process of one job: ``python -m compare.child``, told by :mod:`compare.measure` through its input."""
+"""The process of one job, told by :mod:`compare.measure` through its input."""
 
 from __future__ import annotations
 
@@ -20,7 +20,3 @@ def main() -> None:
     if sample.peak_bytes == 0:
         sample = msgspec.structs.replace(sample, peak_bytes=peak_bytes())
     Path(answer).write_bytes(msgspec.json.encode(sample))
-
-
-if __name__ == "__main__":
-    main()

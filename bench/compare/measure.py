@@ -52,12 +52,11 @@ def run(job: Job, ground: Ground, limit: float | None = None) -> Sample:
 
 
 def _start(answer: Path, said: IO[bytes]) -> subprocess.Popen[bytes]:
-    """With our module path, so that what was pickled here is found there."""
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    command = [sys.executable, "-m", "compare.child"]
-    return subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=said, stderr=subprocess.STDOUT, env=environment, start_new_session=True
-    )
+    """With our module path, so that what was pickled here is found there; but not for what it starts, which may be of another
+    environment."""
+    program = f"import sys; sys.path[:] = {sys.path!r}; from compare.child import main; main()"
+    command = [sys.executable, "-c", program]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=said, stderr=subprocess.STDOUT, start_new_session=True)
 
 
 def _ends_within(pid: int, seconds: float) -> bool:
