@@ -170,7 +170,7 @@ def test_hostile_words_stay_words(tmp_path: Path) -> None:
 
 
 def test_the_same_result_gives_the_same_files(tmp_path: Path) -> None:
-    first, second = (write_report([result(raw())], tmp_path / name) for name in ("first", "second"))
+    first, second = (write_report([result(start())], tmp_path / name) for name in ("first", "second"))
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
 
 

@@ -11,4 +11,5 @@ rounds.py     all jobs, in alternating rounds
 floor.py      the least time that a workload can take
 result.py     what is kept of a run
 table.py      the result as text
+report/       the result as plots, as a page and as Markdown; several results as their spread
 """
