@@ -56,8 +56,8 @@ def fails(ground: Ground) -> Sample:
     raise AssertionError("not reached")
 
 
-def ends_at_once(ground: Ground) -> Sample:
-    os._exit(7)
+def ends_at_once(ground: Ground, code: int) -> Sample:
+    os._exit(code)
 
 
 def reads_input(ground: Ground) -> Sample:
@@ -112,9 +112,10 @@ def test_a_failure_is_told_with_what_it_said(ground: Ground) -> None:
         measure.run(job("one", fails), ground)
 
 
-def test_a_job_without_an_answer_failed(ground: Ground) -> None:
-    with pytest.raises(JobFailed, match=r"^one ended with 7$"):
-        measure.run(job("one", ends_at_once), ground)
+@pytest.mark.parametrize("code", [0, 7])
+def test_a_job_without_an_answer_failed(ground: Ground, code: int) -> None:
+    with pytest.raises(JobFailed, match=rf"^one ended with {code}$"):
+        measure.run(job("one", partial(ends_at_once, code=code)), ground)
 
 
 def test_a_job_that_hangs_is_told_and_ended_with_all_it_began(ground: Ground, tmp_path: Path) -> None:

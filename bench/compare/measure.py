@@ -46,7 +46,7 @@ def run(job: Job, ground: Ground, limit: float | None = None) -> Sample:
             code = _end(process)
         if not ended:
             raise JobFailed(f"{job.key} did not end in time{_tail(said)}")
-        if code != 0:
+        if code != 0 or not answer.exists():
             raise JobFailed(f"{job.key} ended with {code}{_tail(said)}")
         return msgspec.json.decode(answer.read_bytes(), type=Sample)
 
