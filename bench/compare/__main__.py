@@ -22,6 +22,7 @@ from compare.run import compare
 from compare.table import render
 from compare.workload import Workload
 from compare.workloads import all_workloads
+from compare.workloads.peers import GLANCE_ROUNDS
 from glance_stream.units import parse_size
 
 ABOUT = """Measure the pass beside what its parts take alone and beside other programs, on the same bytes, in alternating rounds.
@@ -69,14 +70,26 @@ def main() -> None:
 @click.option("--only", multiple=True, metavar="KEY", help="This workload (see `list`); may be repeated.")
 @click.option("--no-peers", is_flag=True, help="Leave other programs out.")
 @click.option("--with-glance", is_flag=True, help="Also install and run a real Glance, which takes minutes a round.")
+@click.option(
+    "--glance-rounds", type=click.IntRange(min=1), default=GLANCE_ROUNDS, show_default=True, help="Of real Glance, at most."
+)
 @click.option("--out", type=DIRECTORY, default=Path("build/compare"), show_default=True, help="For result.json and the report.")
-def run(size: int, rounds: int, directory: Path, only: tuple[str, ...], no_peers: bool, with_glance: bool, out: Path) -> None:
+def run(
+    size: int,
+    rounds: int,
+    directory: Path,
+    only: tuple[str, ...],
+    no_peers: bool,
+    with_glance: bool,
+    glance_rounds: int,
+    out: Path,
+) -> None:
     """Measure, print the table, and write result.json and the report.
 
     Leave the machine alone meanwhile. Exit status: 1 if anything failed; what is slow does not fail.
     """
     workloads = chosen(only)
-    workloads = without_peers(workloads) if no_peers else with_peers(workloads, with_glance)
+    workloads = without_peers(workloads) if no_peers else with_peers(workloads, with_glance or "glance" in only, glance_rounds)
     for path in (directory, out):
         path.mkdir(parents=True, exist_ok=True)
     require_room(directory, size)
@@ -135,13 +148,14 @@ def without_peers(workloads: Sequence[Workload]) -> list[Workload]:
     return [workload for workload in workloads if not workload.peers]
 
 
-def with_peers(workloads: Sequence[Workload], with_glance: bool) -> list[Workload]:
+def with_peers(workloads: Sequence[Workload], with_glance: bool, glance_rounds: int = GLANCE_ROUNDS) -> list[Workload]:
     """Without those that are there for peers of which there are none."""
     found = []
     for workload in workloads:
         peers = peers_of(workload.key, with_glance)
         if peers or not workload.peers:
-            found.append(replace(workload, jobs=[*workload.jobs, *peers]))
+            rounds = glance_rounds if workload.key == "glance" else workload.rounds
+            found.append(replace(workload, jobs=[*workload.jobs, *peers], rounds=rounds))
     return found
 
 
