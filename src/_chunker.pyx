@@ -3,9 +3,10 @@
 
 Contract: ``glance_stream/_chunker.pyi``. Oracle: ``glance_stream/_chunker_py.py``, which passes the same tests.
 
-One mutex and two condition variables order everything. That is enough: a slot is megabytes, so the lock is taken a few hundred
-times a second, and bytes are only ever touched outside it. A slot belongs to the producer from ``_wait_free`` to ``_publish``,
-and to each lane from ``_take`` to ``_release``.
+One mutex orders everything, with a condition variable for lanes, one for the producer, and one for the thread that helps it
+while it reads a descriptor. That is enough: a slot is megabytes, so the lock is taken some thousand times a second at most, and
+bytes are only ever touched outside it. A slot belongs to the producer from ``_wait_free`` to ``_publish``, and to each lane from
+``_take`` to ``_release``.
 
 OpenSSL and XXH3 are found at run time in what the interpreter has loaded already (``_hashlib`` and the ``xxhash`` package): no
 headers at build time, no second OpenSSL in a wheel, and FIPS stays the system's affair.
@@ -25,7 +26,7 @@ from cpython.bytes cimport PyBytes_AsString, PyBytes_FromStringAndSize
 from libc.errno cimport EAGAIN, EINTR, EINVAL, EIO, ENOMEM, ENOSYS, EOPNOTSUPP, ESPIPE, errno
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.stdlib cimport calloc, free, realloc
-from libc.string cimport memcmp, memcpy
+from libc.string cimport memcmp, memcpy, memmove
 
 include "posix.pxi"
 
@@ -41,6 +42,7 @@ DEFAULT_SLOTS = 8
 cdef enum:
     FINGERPRINT_SIZE = 16
     DIRECT_ALIGNMENT = 4096     # what every file system with O_DIRECT on Linux is content with
+    HUGE_PAGE = 2 << 20         # of x86-64, and of ARM with pages of 4 KiB; where it is another, only speed is lost
     HOLE_GRAIN = 64 << 10       # zero runs shorter than this are not worth an extent of their own
     POLL_MS = 100               # how soon a producer blocked on a pipe notices that the ring failed
     PACE_SLOTS = 2              # buffered writes: slots under write-back before the oldest is waited for
@@ -70,6 +72,7 @@ class DigestRefused(ValueError):
 
 include "found.pxi"
 include "ring.pxi"
+include "fill.pxi"
 include "lane.pxi"
 include "digest.pxi"
 include "write.pxi"

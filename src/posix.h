@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdint.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -23,6 +24,18 @@ typedef const void *(*gs_md_byname)(const char *);
 typedef int (*gs_digest_init)(void *, const void *, void *);
 typedef int (*gs_digest_update)(void *, const void *, size_t);
 typedef int (*gs_digest_final)(void *, unsigned char *, unsigned int *);
+
+typedef void *(*gs_thread_main)(void *);
+
+/* 0 or an error number. Signals are for threads that Python knows. */
+static int gs_start_thread(pthread_t *thread, gs_thread_main run, void *with) {
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int failure = pthread_create(thread, NULL, run, with);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return failure;
+}
 
 #ifndef RWF_DONTCACHE
 #define RWF_DONTCACHE 0x00000080   /* Linux 6.14 */

@@ -16,11 +16,19 @@ cdef extern from "posix.h":
     int pthread_cond_destroy(pthread_cond_t *) noexcept nogil
     int pthread_cond_wait(pthread_cond_t *, pthread_mutex_t *) noexcept nogil
     int pthread_cond_broadcast(pthread_cond_t *) noexcept nogil
+    int pthread_cond_signal(pthread_cond_t *) noexcept nogil
+    ctypedef struct pthread_t:
+        pass
+    ctypedef void *(*gs_thread_main)(void *) noexcept nogil
+    int gs_start_thread(pthread_t *, gs_thread_main, void *) noexcept nogil
+    int pthread_join(pthread_t, void **) noexcept nogil
 
     void *mmap(void *, size_t, int, int, int, int64_t) noexcept nogil
     int munmap(void *, size_t) noexcept nogil
     void *MAP_FAILED
     int PROT_READ, PROT_WRITE, MAP_PRIVATE, MAP_ANONYMOUS
+    int madvise(void *, size_t, int) noexcept nogil
+    int MADV_HUGEPAGE
 
     void *dlopen(const char *, int) noexcept nogil
     void *dlsym(void *, const char *) noexcept nogil

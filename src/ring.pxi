@@ -16,6 +16,7 @@ cdef bint _is_zero(const uint8_t *start, size_t length) noexcept nogil:
 
 
 cdef struct Head:
+    uint8_t *start
     int64_t offset
     size_t length
     bint zero
@@ -27,6 +28,7 @@ cdef struct Cell:
     int64_t cursor       # slots let go
     int64_t position     # bytes let go
     bint live
+    bint busy            # between take and release, be it live or not
 
 
 cdef class Slot:
@@ -82,7 +84,10 @@ cdef class Ring:
     cdef pthread_mutex_t mutex
     cdef pthread_cond_t published   # lanes wait here
     cdef pthread_cond_t freed       # the producer waits here
-    cdef uint8_t *memory
+    cdef uint8_t *mapping
+    cdef size_t mapped
+    cdef uint8_t **idle             # the memory of slots that nobody has, the one used last on top
+    cdef Py_ssize_t idle_count
     cdef Head *heads
     cdef Cell **cells
     cdef int lanes
@@ -90,7 +95,9 @@ cdef class Ring:
     cdef size_t marks_room
     cdef readonly Py_ssize_t slots
     cdef readonly Py_ssize_t slot_size
+    cdef int64_t given              # slots that were given memory so far
     cdef int64_t head               # slots published so far
+    cdef int64_t returned           # slots whose memory was taken back so far
     cdef int64_t bytes_published
     cdef int state
     cdef bint reserved
@@ -106,18 +113,30 @@ cdef class Ring:
         pthread_cond_init(&self.freed, NULL)
         self.slots = slots
         self.slot_size = slot_size
-        if slot_size > PY_SSIZE_T_MAX // slots:
+        if slot_size > (PY_SSIZE_T_MAX - HUGE_PAGE) // slots:
             raise MemoryError(f"no memory for {slots} slots of {slot_size} bytes")
         self.heads = <Head *>calloc(slots, sizeof(Head))
-        cdef void *memory = mmap(NULL, slots * slot_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
-        self.memory = NULL if memory == MAP_FAILED else <uint8_t *>memory
-        if self.memory == NULL or self.heads == NULL:
+        self.idle = <uint8_t **>calloc(slots, sizeof(uint8_t *))
+        self.mapped = slots * slot_size + HUGE_PAGE
+        cdef void *memory = mmap(NULL, self.mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+        self.mapping = NULL if memory == MAP_FAILED else <uint8_t *>memory
+        if self.mapping == NULL or self.heads == NULL or self.idle == NULL:
             raise MemoryError(f"no memory for {slots} slots of {slot_size} bytes")
+        self._lay_out()
+
+    cdef void _lay_out(self) noexcept nogil:
+        cdef uint8_t *start = <uint8_t *>((<size_t>self.mapping + HUGE_PAGE - 1) & ~<size_t>(HUGE_PAGE - 1))
+        if self.slot_size >= HUGE_PAGE:  # but not for the first slot: a small image must not pay for clearing megabytes
+            madvise(start + self.slot_size, (self.slots - 1) * self.slot_size, MADV_HUGEPAGE)
+        for self.idle_count in range(self.slots):
+            self.idle[self.idle_count] = start + (self.slots - 1 - self.idle_count) * self.slot_size
+        self.idle_count = self.slots
 
     def __dealloc__(self):
         cdef int i
-        if self.memory != NULL:
-            munmap(self.memory, self.slots * self.slot_size)
+        if self.mapping != NULL:
+            munmap(self.mapping, self.mapped)
+        if self.slots:
             pthread_cond_destroy(&self.freed)
             pthread_cond_destroy(&self.published)
             pthread_mutex_destroy(&self.mutex)
@@ -125,6 +144,7 @@ cdef class Ring:
             free(self.cells[i])
         free(self.cells)
         free(self.marks)
+        free(self.idle)
         free(self.heads)
 
     @property
@@ -147,13 +167,13 @@ cdef class Ring:
         cdef int got
         self._require_room()
         with nogil:
-            got = self._wait_free()
+            got = self._wait_free(self.head)
         if got == STOPPED:
             self._require_open()
         self.reserved = True
         cdef _Reserved reserved = _Reserved.__new__(_Reserved)
         reserved.ring = self
-        reserved.start = self._slot_start(self.head)
+        reserved.start = self._slot(self.head).start
         return memoryview(reserved)
 
     def publish(self, Py_ssize_t length):
@@ -165,22 +185,26 @@ cdef class Ring:
             raise ValueError(f"length must be between 1 and {self.slot_size}")
         self._require_open()
         self.reserved = False
+        self._slot(self.head).length = length
         with nogil:
-            failure = self._publish(length)
+            failure = self._publish()
         if failure:
             raise MemoryError("no memory for fingerprints")
 
     def fill_fd(self, int fd, bytes prefix=b""):
         """Publish ``prefix`` and then all that ``fd`` holds, without the GIL."""
         cdef int64_t before = self.bytes_published
-        cdef const uint8_t *head = <const uint8_t *>PyBytes_AsString(prefix)
-        cdef size_t length = len(prefix)
+        cdef Filling filling = Filling.__new__(Filling)
         cdef int failure
         self._require_room()
         self._require_open()
         self.reserved = False
+        filling.ring = self
+        filling.fd = fd
+        filling.prefix = <const uint8_t *>PyBytes_AsString(prefix)
+        filling.prefix_length = len(prefix)
         with nogil:
-            failure = self._fill(fd, head, length)
+            failure = filling.run()
         if failure == STOPPED:
             self._require_open()
         if failure:
@@ -262,17 +286,19 @@ cdef class Ring:
         elif cell.cursor == self.head:
             got = END
         else:
-            start[0] = self._slot_start(cell.cursor)
-            head[0] = self.heads[cell.cursor % self.slots]
+            head[0] = self._slot(cell.cursor)[0]
+            start[0] = head.start
+            cell.busy = True
         pthread_mutex_unlock(&self.mutex)
         return got
 
     cdef void _release(self, Cell *cell, size_t length) noexcept nogil:
         pthread_mutex_lock(&self.mutex)
+        cell.busy = False
         cell.cursor += 1
         cell.position += length
-        pthread_cond_broadcast(&self.freed)
         pthread_mutex_unlock(&self.mutex)
+        pthread_cond_signal(&self.freed)
 
     cdef void _detach(self, Cell *cell) noexcept nogil:
         pthread_mutex_lock(&self.mutex)
@@ -283,8 +309,8 @@ cdef class Ring:
 
     # -- for the producer ---------------------------------------------------------------------------------------------------
 
-    cdef uint8_t *_slot_start(self, int64_t number) noexcept nogil:
-        return self.memory + (number % self.slots) * self.slot_size
+    cdef Head *_slot(self, int64_t number) noexcept nogil:
+        return &self.heads[number % self.slots]
 
     cdef int _state(self) noexcept nogil:
         pthread_mutex_lock(&self.mutex)
@@ -300,41 +326,68 @@ cdef class Ring:
         pthread_cond_broadcast(&self.published)
         pthread_mutex_unlock(&self.mutex)
 
-    cdef bint _next_is_free(self) noexcept nogil:
+    cdef void _collect(self) noexcept nogil:
+        """Take back the memory of the slots that every live lane has let go."""
+        cdef int64_t end = self.head
         cdef int i
         for i in range(self.lanes):
-            if self.cells[i].live and self.head - self.cells[i].cursor >= self.slots:
-                return False
-        return True
+            if self.cells[i].live:
+                end = min(end, self.cells[i].cursor)
+        while self.returned < end:
+            self._lay_by(self._slot(self.returned).start, self._is_read(self.returned))
+            self.returned += 1
 
-    cdef int _wait_free(self) noexcept nogil:
-        """Wait until every live lane has let the next slot go: READY or STOPPED."""
+    cdef bint _is_read(self, int64_t number) noexcept nogil:
+        """Whether a detached lane has not noticed yet and still reads the slot."""
+        cdef int i
+        for i in range(self.lanes):
+            if self.cells[i].busy and not self.cells[i].live and self.cells[i].cursor == number:
+                return True
+        return False
+
+    cdef void _lay_by(self, uint8_t *start, bint last) noexcept nogil:
+        """``last``: to be used when there is no other. Not never: a detached lane may hang in its write for good."""
+        cdef Py_ssize_t at = 0 if last else self.idle_count
+        memmove(self.idle + at + 1, self.idle + at, (self.idle_count - at) * sizeof(uint8_t *))
+        self.idle[at] = start
+        self.idle_count += 1
+
+    cdef int _wait_free(self, int64_t number) noexcept nogil:
+        """Wait until the slot, the next one or one that has it already, can be given memory: READY or STOPPED.
+
+        Memory used a moment ago is given out first: it is in the cache, and what no slow lane makes necessary is never touched.
+        """
         cdef int got
         pthread_mutex_lock(&self.mutex)
-        while self.state == OPEN and not self._next_is_free():
-            pthread_cond_wait(&self.freed, &self.mutex)
+        while self.state == OPEN and number == self.given:
+            self._collect()
+            if self.idle_count:
+                self.idle_count -= 1
+                self._slot(number).start = self.idle[self.idle_count]
+                self.given += 1
+            else:
+                pthread_cond_wait(&self.freed, &self.mutex)
         got = READY if self.state == OPEN else STOPPED
         pthread_mutex_unlock(&self.mutex)
         return got
 
-    cdef int _publish(self, size_t length) noexcept nogil:
-        """Scan the slot and hand it over; 0, or ENOMEM."""
-        cdef Head *head = &self.heads[self.head % self.slots]
-        cdef uint8_t *start = self._slot_start(self.head)
+    cdef int _publish(self) noexcept nogil:
+        """Scan the next slot and hand it over; 0, or ENOMEM."""
+        cdef Head *head = self._slot(self.head)
         head.offset = self.bytes_published
-        head.length = length
-        head.zero = _is_zero(start, length)
-        cdef int failure = self._fingerprint(start, length, head.fingerprint)
+        head.zero = _is_zero(head.start, head.length)
+        cdef int failure = self._fingerprint(head.start, head.length, head.fingerprint)
         if failure:
             return failure
         pthread_mutex_lock(&self.mutex)
         failure = self._note(head.fingerprint)
         if not failure:
             self.head += 1
-            self.bytes_published += length
-            self.short_seen = length < <size_t>self.slot_size
-            pthread_cond_broadcast(&self.published)
+            self.bytes_published += head.length
+            self.short_seen = head.length < <size_t>self.slot_size
         pthread_mutex_unlock(&self.mutex)
+        pthread_cond_broadcast(&self.published)  # unlocked: who wakes up finds the mutex free
+        pthread_cond_signal(&self.freed)  # without a live lane the slot is free at once
         return failure
 
     cdef int _note(self, const uint8_t *fingerprint) noexcept nogil:
@@ -357,61 +410,6 @@ cdef class Ring:
         _store_big_endian(value.high64, to)
         _store_big_endian(value.low64, to + 8)
         return 0
-
-    cdef int _fill(self, int fd, const uint8_t *prefix, size_t prefix_length) noexcept nogil:
-        """Publish prefix and fd to the end: 0, STOPPED, or an errno."""
-        cdef bint regular = gs_is_regular(fd)
-        cdef bint dontcache = regular
-        cdef bint end = False
-        cdef uint8_t *to
-        cdef size_t have, some
-        cdef ssize_t n
-        cdef int failure
-        if read(fd, NULL, 0) < 0:
-            return errno  # now: the writing end of a pipe never polls as readable
-        while not end:
-            if self._wait_free() == STOPPED:
-                return STOPPED
-            to = self._slot_start(self.head)
-            have = min(prefix_length, <size_t>self.slot_size)
-            memcpy(to, prefix, have)
-            prefix += have
-            prefix_length -= have
-            while have < <size_t>self.slot_size:
-                n = self._read(fd, to + have, self.slot_size - have, regular, &dontcache)
-                if n < 0:
-                    return STOPPED if n == STOPPED else <int>-n - 1
-                if n == 0:
-                    end = True
-                    break
-                have += n
-            if have:
-                failure = self._publish(have)
-                if failure:
-                    return failure
-        return 0
-
-    cdef ssize_t _read(self, int fd, uint8_t *to, size_t room, bint regular, bint *dontcache) noexcept nogil:
-        """Bytes read, 0 at the end, STOPPED, or -(errno + 1)."""
-        cdef ssize_t n
-        cdef int ready
-        while True:
-            if not regular:
-                ready = gs_readable(fd, POLL_MS)
-                if self._state() == FAILED:
-                    return STOPPED
-                if ready == 0:
-                    continue
-                if ready < 0:
-                    return -(errno + 1)
-            # Pages that were not in the page cache before don't stay in it: an import must not evict what guests use.
-            n = gs_read_dontcache(fd, to, room) if dontcache[0] else read(fd, to, room)
-            if n >= 0:
-                return n
-            if dontcache[0] and errno in (EOPNOTSUPP, EINVAL, ENOSYS):
-                dontcache[0] = False
-            elif errno not in (EINTR, EAGAIN):
-                return -(errno + 1)
 
 
 cdef int _fingerprint_python(const uint8_t *start, size_t length, uint8_t *to) noexcept with gil:

@@ -5,14 +5,20 @@ from __future__ import annotations
 import errno
 import os
 import random
+import socket
 
 import pytest
+import xxhash
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 pytestmark = pytest.mark.timeout(60)
 
 STREAM = random.Random(5).randbytes(300_000)
+
+
+def fingerprints(stream: bytes, slot_size: int) -> bytes:
+    return b"".join(xxhash.xxh3_128_digest(stream[at : at + slot_size]) for at in range(0, len(stream), slot_size))
 
 
 @pytest.mark.parametrize("size", [0, 1, 4095, 4096, 4097, 8191, 8192, 8193, 16384, 100_001])
@@ -77,6 +83,59 @@ def test_two_sources_in_turn(core, start, drain, tmp_path) -> None:
     assert read.result() == STREAM[:8192] * 2 + b"end"
 
 
+def test_without_lanes_nothing_waits(core, start, tmp_path) -> None:
+    """Nobody lets slots go, and the stream is many times the ring."""
+    (tmp_path / "source").write_bytes(STREAM)
+    ring = core.Ring(2, core.PAGE_SIZE)
+    with (tmp_path / "source").open("rb", buffering=0) as source:
+        assert start(ring.fill_fd, source.fileno()).result() == len(STREAM)
+    assert ring.fingerprints() == fingerprints(STREAM, ring.slot_size)
+
+
+def test_the_last_lane_leaves(core, start, tmp_path) -> None:
+    """Nor does anybody once it has gone, whatever it held."""
+    (tmp_path / "source").write_bytes(STREAM)
+    ring = core.Ring(2, core.PAGE_SIZE)
+    lane = ring.lane()
+    with (tmp_path / "source").open("rb", buffering=0) as source:
+        fill = start(ring.fill_fd, source.fileno())
+        lane.take()
+        lane.detach()
+        assert fill.result() == len(STREAM)
+
+
+def test_an_error_after_whole_slots(core, start, drain) -> None:
+    """All that was read whole before it is published, and the ring can be gone on with."""
+    ring = core.Ring(3, core.PAGE_SIZE)
+    read = start(drain, ring.lane())
+    ours, theirs = socket.socketpair()
+    with ours:
+        with theirs:
+            theirs.sendall(STREAM[: 10 * ring.slot_size + 5])
+            ours.sendall(b"never read")  # so that closing it resets the connection
+        with pytest.raises(ConnectionResetError):
+            start(ring.fill_fd, ours.fileno()).result()
+    assert ring.produced == 10 * ring.slot_size
+    ring.reserve()[:3] = b"end"
+    ring.publish(3)
+    ring.finish()
+    assert read.result() == STREAM[: 10 * ring.slot_size] + b"end"
+
+
+@pytest.mark.parametrize("lanes", [0, 1, 3])
+def test_more_slots_than_the_ring_has(core, start, drain, tmp_path, lanes: int) -> None:
+    """Fingerprints and zero slots are those of the bytes, however the work is shared out."""
+    stream = STREAM[:50_000] + bytes(100_000) + STREAM[50_000:]
+    (tmp_path / "source").write_bytes(stream)
+    ring = core.Ring(3, 2 * core.PAGE_SIZE)
+    reads = [start(drain, ring.lane()) for _ in range(lanes)]
+    with (tmp_path / "source").open("rb", buffering=0) as source:
+        assert start(ring.fill_fd, source.fileno()).result() == len(stream)
+    ring.finish()
+    assert [read.result() for read in reads] == [stream] * lanes
+    assert ring.fingerprints() == fingerprints(stream, ring.slot_size)
+
+
 def test_nothing_after_a_short_slot(core, tmp_path) -> None:
     ring = core.Ring(2, core.PAGE_SIZE)
     (tmp_path / "source").write_bytes(b"abc")
@@ -125,6 +184,8 @@ def test_fail_breaks_it_on_a_full_ring(core, start) -> None:
     ring.lane()
     with open("/dev/zero", "rb", buffering=0) as source:
         fill = start(ring.fill_fd, source.fileno())
+        while ring.produced < 2 * ring.slot_size:
+            pass
         assert fill.waits()
         ring.fail()
         with pytest.raises(core.LaneStopped):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import xxhash
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 pytestmark = pytest.mark.timeout(60)
@@ -26,6 +26,7 @@ def test_fingerprint(core, length: int) -> None:
     assert ring.fingerprints() == xxhash.xxh3_128_digest(content[:length])
 
 
+@settings(deadline=None)
 @given(content=st.binary(min_size=1, max_size=5 * 4096), pages=st.integers(1, 2))
 def test_fingerprints_are_those_of_each_slot(core, content: bytes, pages: int) -> None:
     ring = core.Ring(2, pages * core.PAGE_SIZE)
