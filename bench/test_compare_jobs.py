@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from compare.__main__ import main
+from compare.__main__ import main, with_peers
+from compare.floor import floor_of
 from compare.ground import Ground
 from compare.job import Job
-from compare.result import Result, Sample, read
+from compare.result import Result, Row, Sample, read
 from compare.sources import made
 from compare.workload import Workload
 from compare.workloads import all_workloads
@@ -57,6 +58,22 @@ def test_workload(workload: Workload) -> None:
     assert all((job.kind != "") >= (job.role == "part") for job in workload.jobs)
     assert len({job.key for job in workload.jobs}) == len(workload.jobs)
     assert all(len(job.title) <= TITLE for job in workload.jobs)
+
+
+class Figures(dict[str, float]):
+    def __missing__(self, name: str) -> float:
+        return 1.0
+
+
+@pytest.mark.parametrize("workload", with_peers(all_workloads(), with_glance=True), ids=lambda workload: workload.key)
+def test_what_failed_leaves_the_other_rows_to_be_judged(workload: Workload) -> None:
+    rows = {job.key: Row(job.key, job.title, job.role, job.kind, [Sample(1, 1, 1, 1, Figures())]) for job in workload.jobs}
+    subsets = [rows, {}, *({key: row for key, row in rows.items() if key != left} for left in rows)]
+    for subset in subsets:
+        target = workload.target and workload.target(subset, floor_of(subset.values(), 2))
+        assert target is None or subset
+        assert not workload.remarks or isinstance(workload.remarks(subset), list)
+    assert not workload.target or workload.target(rows, floor_of(rows.values(), 2))
 
 
 def test_jobs_of_one_key_do_the_same() -> None:

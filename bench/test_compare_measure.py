@@ -153,6 +153,19 @@ def test_rounds_take_turns() -> None:
     assert all(len({one for one, other in before if other == key}) > 1 for key in "abcde")
 
 
+def test_what_was_measured_before_an_interruption_is_kept(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(job: Job, ground: Ground) -> Sample:
+        if job.key == "second":
+            raise KeyboardInterrupt
+        return Sample(1.0, 0.5, 0.5)
+
+    monkeypatch.setattr(measure, "run", run)
+    workload = Workload("one", "one", [job(key, succeeds) for key in ("first", "second", "third")])
+    found = measure_all([workload], ground, 3, lambda text: None)
+    assert found.interrupted
+    assert [key for key, _ in found.samples] == ["first"]
+
+
 def test_each_job_runs_once_a_round_and_its_traces_are_removed(ground: Ground) -> None:
     shared = job("shared", writes, ("random",))
     workloads = [

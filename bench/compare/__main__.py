@@ -87,6 +87,7 @@ def run(
     """Measure, print the table, and write result.json and the report.
 
     Leave the machine alone meanwhile. Exit status: 1 if anything failed; what is slow does not fail.
+    Ctrl-C ends it with what was measured until then (130).
     """
     workloads = chosen(only)
     workloads = without_peers(workloads) if no_peers else with_peers(workloads, with_glance or "glance" in only, glance_rounds)
@@ -99,7 +100,7 @@ def run(
     say("")
     write(result, out / "result.json")
     show([result], out)
-    sys.exit(1 if any(workload.failed for workload in result.workloads) else 0)
+    sys.exit(130 if result.interrupted else 1 if any(workload.failed for workload in result.workloads) else 0)
 
 
 @main.command("list")

@@ -98,7 +98,10 @@ class WorkloadResult(msgspec.Struct, frozen=True):
 
 
 class Result(msgspec.Struct, frozen=True):
-    """``machine``: facts by name. ``notes``: what a reader of any figure must know. ``started``: UTC, ISO 8601."""
+    """``machine``: facts by name. ``notes``: what a reader of any figure must know. ``started``: UTC, ISO 8601.
+
+    interrupted: rounds are missing, or whole workloads.
+    """
 
     machine: dict[str, str | int | bool]
     notes: list[str]
@@ -106,6 +109,7 @@ class Result(msgspec.Struct, frozen=True):
     rounds: int
     started: str
     workloads: list[WorkloadResult]
+    interrupted: bool = False
 
 
 def at_least(text: str, wanted: float, measured: float) -> Target:

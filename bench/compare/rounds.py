@@ -23,10 +23,14 @@ Place = tuple[str, Ground]
 
 @dataclass
 class Measured:
-    """``samples``: of what went well, by key and ground. ``failed``: what a job said that failed; it is not run again."""
+    """``samples``: of what went well, by key and ground. ``failed``: what a job said that failed; it is not run again.
+
+    interrupted: by Ctrl-C or SIGTERM, so that rounds are missing.
+    """
 
     samples: dict[Place, list[Sample]] = field(default_factory=dict)
     failed: dict[Place, str] = field(default_factory=dict)
+    interrupted: bool = False
 
 
 def measure_all(workloads: Iterable[Workload], ground: Ground, rounds: int, say: Say) -> Measured:
@@ -34,13 +38,16 @@ def measure_all(workloads: Iterable[Workload], ground: Ground, rounds: int, say:
     jobs, most = _planned(workloads, ground, rounds)
     found = Measured()
     started = time.monotonic()
-    for round_ in range(rounds):
-        order = [at for at in turned(list(jobs), round_, rounds) if round_ < most[at]]
-        for number, at in enumerate(order):
-            if at not in found.failed:
-                done = (round_ + number / len(order)) / rounds
-                say(f"round {round_ + 1} of {rounds}, {number + 1} of {len(order)}: {jobs[at].title}{_left(started, done)}")
-                _once(jobs[at], at, found)
+    try:
+        for round_ in range(rounds):
+            order = [at for at in turned(list(jobs), round_, rounds) if round_ < most[at]]
+            for number, at in enumerate(order):
+                if at not in found.failed:
+                    done = (round_ + number / len(order)) / rounds
+                    say(f"round {round_ + 1} of {rounds}, {number + 1} of {len(order)}: {jobs[at].title}{_left(started, done)}")
+                    _once(jobs[at], at, found)
+    except KeyboardInterrupt:  # what was measured until now may have taken a quarter of an hour
+        found.interrupted = True
     return found
 
 

@@ -25,11 +25,14 @@ def compare(workloads: Sequence[Workload], ground: Ground, rounds: int, say: Say
     _prepare(chosen, ground, say)
     noise = Noise()
     measured = measure_all(chosen, ground, rounds, say)
-    notes = [*machine.memory_notes(ground.size), *noise.notes()]
+    interrupted = ["interrupted: rounds are missing"] if measured.interrupted else []
+    notes = [*interrupted, *machine.memory_notes(ground.size), *noise.notes()]
     facts = machine.facts()
     results = [_result(workload, ground, measured, facts["cores"]) for workload in chosen]
+    if measured.interrupted:
+        results = [result for result in results if result.rows]
     facts |= {"filesystem": machine.filesystem(ground.root)}
-    return Result(facts, notes, ground.size, rounds, started, results)
+    return Result(facts, notes, ground.size, rounds, started, results, measured.interrupted)
 
 
 def _unavailable(workloads: Iterable[Workload], say: Say) -> dict[str, str]:
