@@ -41,14 +41,11 @@ ROOM = 8  # images: sources of all kinds, and three copies of the largest
 DIRECTORY = click.Path(file_okay=False, path_type=Path)
 
 
-class Size(click.ParamType[int]):
-    name = "SIZE"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        try:
-            return int(parse_size(value))
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
+def in_bytes(context: click.Context, parameter: click.Parameter, value: str) -> int:
+    try:
+        return int(parse_size(value))
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
 
 
 @click.group(help=ABOUT, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
@@ -57,7 +54,14 @@ def main() -> None:
 
 
 @main.command("run")
-@click.option("--size", type=Size(), default="2GiB", show_default=True, help="Of the image. Below 1 GiB, starting is a part of it.")
+@click.option(
+    "--size",
+    callback=in_bytes,
+    default="2GiB",
+    show_default=True,
+    metavar="SIZE",
+    help="Of the image. Below 1 GiB, starting is a part of it.",
+)
 @click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True, help="An odd number has a true median.")
 @click.option(
     "--dir",
