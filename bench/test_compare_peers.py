@@ -12,13 +12,16 @@ from contextlib import contextmanager
 from functools import partial
 
 import pytest
+from compare.__main__ import with_peers
 from compare.cached import both
 from compare.ground import Ground
 from compare.job import Job
 from compare.peers import commands, fan_out, glance_store, installing, peers_of, rclone, real_glance
 from compare.peers.peer import SOURCE, STORES, Copied, Copy, peer, run
-from compare.result import Row, Sample
+from compare.result import Role, Row, Sample
 from compare.sources import made
+from compare.workloads import all_workloads
+from compare.workloads.peers import ahead
 
 SIZE = 8 << 20
 
@@ -140,6 +143,39 @@ def test_peers_are_shown_in_their_workloads() -> None:
     assert all(len(job.title) <= 44 for job in shown)
     assert not peers_of("glance", False)
     assert not peers_of("raw1", True)
+
+
+def row(key: str, role: Role, seconds: float) -> Row:
+    return Row(key, f"title of {key}", role, "", [Sample(seconds, 0.0, 0.0)])
+
+
+def test_the_target_is_the_fastest_peer_that_does_as_much() -> None:
+    rows = [
+        row("ours", "ours", 2.0),
+        row("ours-md5", "variant", 0.1),
+        row("tee", "peer", 5.0),
+        row("tee-cached", "peer", 1.0),
+        row("cp", "peer", 3.0),
+        row("glance-1-shipped", "peer", 1.0),
+    ]
+    target = ahead({each.key: each for each in rows}, None)
+    assert target is not None
+    assert "title of cp" in target.text
+    assert (target.measured, target.reached) == (1.5, True)
+    slower = ahead({each.key: each for each in [row("ours", "ours", 4.0), *rows[1:]]}, None)
+    assert slower is not None
+    assert not slower.reached
+
+
+def test_there_is_no_target_without_a_peer() -> None:
+    assert ahead({"ours": row("ours", "ours", 1.0)}, None) is None
+    assert ahead({"tee": row("tee", "peer", 1.0)}, None) is None
+
+
+def test_rounds_of_glance_are_asked_for() -> None:
+    [found] = [workload for workload in with_peers(all_workloads(), True, 2) if workload.key == "glance"]
+    assert found.rounds == 2
+    assert "glance" not in [workload.key for workload in with_peers(all_workloads(), False)]
 
 
 def test_glance_is_run_in_four_ways() -> None:

@@ -20,8 +20,9 @@ FSYNC = (
     "them; ours are durable always, so only the rows with fsync may be compared with it."
 )
 HASHES = (
-    "cp computes no digest. rclone computes md5 of the source and of what it writes, and compares one of three; its check of a "
-    "union reads the first directory only, so each is checked by itself here. glance_store computes md5 and sha512 for each store."
+    "cp computes no digest, and copies nothing where the file system can share blocks. rclone computes md5 of the source and of "
+    "what it writes, and compares one of three; its check of a union reads the first directory only, so each is checked by itself "
+    "here. glance_store computes md5 and sha512 for each store."
 )
 GLANCE = (
     "From the import call to active; staging, which a user waits for too, is told apart. CPU is the worker's. As shipped it calls "
