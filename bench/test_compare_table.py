@@ -99,6 +99,14 @@ def test_no_line_is_wider_than_a_terminal() -> None:
     assert max(map(len, text.splitlines())) <= WIDTH
 
 
+def test_of_memory_the_peaks_are_shown() -> None:
+    samples = [Sample(1.0, 0.5, 0.5, peak) for peak in (70_000_000, 72_400_000, 71_000_000)]
+    workload = WorkloadResult("memory", "peak memory", 2 << 30, [Row("ours", "ours", "ours", "", samples)], shows="peak")
+    _, headings, figures, *_ = render(msgspec.structs.replace(result(), workloads=[workload])).split("\n\n")[1].splitlines()
+    assert headings.split()[4:6] == ["peak", "MB"]
+    assert figures.split()[5] == "72.4"
+
+
 def test_a_result_is_the_same_after_it_was_written(tmp_path: Path) -> None:
     write(result(), tmp_path / "result.json")
     assert read(tmp_path / "result.json") == result()

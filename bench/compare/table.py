@@ -11,7 +11,8 @@ from compare.result import Floor, Result, Row, Target, WorkloadResult
 WIDTH = 120
 NAME = 54
 COLUMN = 9
-HEADINGS = ("median s", "min", "max", "MB/s", "CPU s", "x floor", "x ours")
+RATE, PEAK = "MB/s", "peak MB"  # the second where memory is what a workload is about
+HEADINGS = ("median s", "min", "max", RATE, "CPU s", "x floor", "x ours")
 ROLES = {"ours": "*", "part": "-", "variant": " ", "peer": " "}
 
 
@@ -35,7 +36,8 @@ def _head(result: Result) -> Iterator[str]:
 
 def _workload(workload: WorkloadResult) -> Iterator[str]:
     yield f"{workload.key}: {workload.title}" + (f" ({workload.size / 1e6:,.1f} MB)" if workload.size else "")
-    yield " " * NAME + "".join(name.rjust(COLUMN) for name in HEADINGS)
+    headings = [PEAK if name == RATE and workload.shows == "peak" else name for name in HEADINGS]
+    yield " " * NAME + "".join(name.rjust(COLUMN) for name in headings)
     for row in workload.rows:
         yield from _row(row, workload)
     if workload.floor:
@@ -50,14 +52,20 @@ def _workload(workload: WorkloadResult) -> Iterator[str]:
 def _row(row: Row, workload: WorkloadResult) -> Iterator[str]:
     times = [sample.seconds for sample in row.samples]
     figures = "".join(_seconds(value).rjust(COLUMN) for value in (row.seconds, min(times), max(times)))
-    rate = f"{workload.size / row.seconds / 1e6:{COLUMN},.0f}" if workload.size else " " * COLUMN
     floor = _ratio(row.seconds, workload.floor.seconds if workload.floor else None)
     ours = _ratio(row.seconds, workload.ours.seconds if workload.ours else None)
     yield (
-        f"{ROLES[row.role]} {row.title[: NAME - 4]}".ljust(NAME) + f"{figures}{rate}{_seconds(row.cpu).rjust(COLUMN)}{floor}{ours}"
+        f"{ROLES[row.role]} {row.title[: NAME - 4]}".ljust(NAME)
+        + f"{figures}{_amount(row, workload)}{_seconds(row.cpu).rjust(COLUMN)}{floor}{ours}"
     )
     for name in row.samples[0].values:
         yield f"    {name.replace('_', ' ')}: {row.value(name):,.6g}"
+
+
+def _amount(row: Row, workload: WorkloadResult) -> str:
+    if workload.shows == "peak":
+        return f"{max(sample.peak_bytes for sample in row.samples) / 1e6:{COLUMN},.1f}"
+    return f"{workload.size / row.seconds / 1e6:{COLUMN},.0f}" if workload.size else " " * COLUMN
 
 
 def _ratio(seconds: float, base: float | None) -> str:
