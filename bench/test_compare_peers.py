@@ -43,11 +43,9 @@ def ground(place: Ground) -> Iterator[Ground]:
 @pytest.fixture(scope="session")
 def rclone_installed() -> None:
     if os.environ.get("GLANCE_STREAM_NO_SKIPS") == "1":
-        assert installing.missing() is None
-    elif not installing.installed():
-        pytest.skip(
-            "the peers are not installed: `PYTHONPATH=bench python -m compare run --only peers --size 8MiB --rounds 1` does it"
-        )
+        assert installing.missing(rclone.REQUIREMENTS) is None
+    elif not installing.installed(rclone.REQUIREMENTS):
+        pytest.skip("rclone is not installed: `PYTHONPATH=bench python -m compare run --only peers --size 8MiB --rounds 1` does it")
 
 
 def require_copies(ground: Ground, sample: Sample) -> None:
@@ -70,12 +68,14 @@ def test_glance_store_makes_three_copies(threads: int, ground: Ground) -> None:
     require_copies(ground, run(ground, partial(glance_store.added, threads=threads, python=sys.executable)))
 
 
+@pytest.mark.timeout(600)  # it may be installed first
 @pytest.mark.usefixtures("rclone_installed")
 @pytest.mark.parametrize("job", rclone.jobs(), ids=lambda job: job.key)
 def test_rclone_makes_three_copies(job: Job, ground: Ground) -> None:
     require_copies(ground, job.run(ground))
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.usefixtures("rclone_installed")
 def test_rclones_own_check_of_a_union_does_not_see_a_bad_second_copy(ground: Ground) -> None:
     """Which is why each copy is checked by itself: a later rclone may do better, then the peer should."""

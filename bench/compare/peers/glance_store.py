@@ -15,6 +15,7 @@ from compare.peers import installing
 from compare.peers.peer import SOURCE, STORES, Copied, Copy, peer
 
 SCRIPT = Path(__file__).with_name("glance_store_add.py")
+REQUIREMENTS = "glance-store-requirements.txt"
 PYTHON = installing.VENV / "bin" / "python"
 
 
@@ -26,7 +27,7 @@ def jobs() -> list[Job]:
 
 
 def unavailable() -> str | None:
-    reason = installing.missing()
+    reason = installing.missing(REQUIREMENTS)
     return f"not compared with glance_store: {reason}" if reason else None
 
 

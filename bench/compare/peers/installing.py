@@ -20,7 +20,7 @@ class NotInstalled(Exception):
     """Why a peer can't be compared with, in one line."""
 
 
-def install(requirements: str = "requirements.txt", venv: Path = VENV) -> Path:
+def install(requirements: str, venv: Path = VENV) -> Path:
     """The ``bin`` directory of the environment with what this file of ours asks for. Blocks, at first for up to some minutes.
 
     A second process waits for the first. Raises NotInstalled: offline, no disk space, no compiler.
@@ -38,14 +38,14 @@ def install(requirements: str = "requirements.txt", venv: Path = VENV) -> Path:
     return venv / "bin"
 
 
-def installed(requirements: str = "requirements.txt", venv: Path = VENV) -> bool:
+def installed(requirements: str, venv: Path = VENV) -> bool:
     """Whether it has been installed as the file asks today."""
     stamp = venv / f"installed-{requirements}"
     return stamp.exists() and stamp.read_text() == (HERE / requirements).read_text()
 
 
 @cache
-def missing(requirements: str = "requirements.txt") -> str | None:
+def missing(requirements: str) -> str | None:
     """Install; why it can't be done, once: who is offline must not wait for each peer anew."""
     try:
         install(requirements)

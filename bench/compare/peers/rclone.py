@@ -19,6 +19,8 @@ from compare.job import Job
 from compare.peers import installing
 from compare.peers.peer import SOURCE, STORES, Copied, Copy, peer, targets
 
+REQUIREMENTS = "rclone-requirements.txt"
+
 
 def jobs() -> list[Job]:
     return [
@@ -28,7 +30,7 @@ def jobs() -> list[Job]:
 
 
 def unavailable() -> str | None:
-    reason = installing.missing()
+    reason = installing.missing(REQUIREMENTS)
     return f"not compared with rclone: {reason}" if reason else None
 
 
