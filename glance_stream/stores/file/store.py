@@ -166,20 +166,20 @@ class FileStore(Store):
     async def make(self) -> None:
         """The directory, if it is still to be made. Raises StoreError."""
         await self.open()
-        await threads.call(self._make)
+        if not self._seen:
+            await threads.call(self._make)
 
     async def _prepare(self, size_hint: int | None, thin: bool) -> None:
         await self.make()
         await self._check_room(size_hint, thin)
 
     def _make(self) -> None:
-        """Make the directory unless it was there before, or should be: then it is gone because its file system is."""
-        if not self._seen:
-            with mapped(self.store_id):
-                if self._recorded and not is_directory(self.path):
-                    raise lost(self.store_id, self.where, self._recorded)
-                make_directory(self.store_id, self.path)
-            self._seen = True
+        """Make the directory, unless it should be there: then it is gone because its file system is."""
+        with mapped(self.store_id):
+            if self._recorded and not is_directory(self.path):
+                raise lost(self.store_id, self.where, self._recorded)
+            make_directory(self.store_id, self.path)
+        self._seen = True
 
     async def _check_room(self, size_hint: int | None, thin: bool) -> None:
         """Refuse early what can't fit; a thin image may fit although its size does not."""
