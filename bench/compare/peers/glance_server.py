@@ -65,6 +65,11 @@ class Server:
         fields = Path(f"/proc/{self.worker}/stat").read_text().rpartition(")")[2].split()
         return int(fields[11]) * TICK, int(fields[12]) * TICK
 
+    def peak_bytes(self) -> int:
+        """Of the worker so far."""
+        status = Path(f"/proc/{self.worker}/status").read_text()
+        return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+
     def _send(self, method: str, path: str, body: bytes | IO[bytes] | None, kind: str, length: str | None = None) -> bytes:
         headers = {**self.headers, "Content-Type": kind} | ({"Content-Length": length} if length else {})
         request = urllib.request.Request(self.url + path, body, headers, method=method)

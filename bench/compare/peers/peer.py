@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from compare.ground import Ground
 from compare.job import Job, Watch, require
 from compare.result import Sample
 from glance_stream.benchmark.measures import descriptor, sync_all
+from glance_stream.benchmark.peak import peak_bytes
 
 SOURCE = "random"
 STORES = 3
@@ -23,9 +25,9 @@ STORES = 3
 
 @dataclass(frozen=True)
 class Copied:
-    """What a peer made. ``digests``: what it computed, by algorithm. ``user``, ``system``: CPU of processes that go on running.
+    """What a peer made. ``digests``: what it computed, by algorithm. ``values``: further figures.
 
-    ``values``: further figures.
+    ``user``, ``system``: CPU of processes that go on running. ``peak_bytes``: the largest process that is not our child.
     """
 
     files: Sequence[Path]
@@ -33,6 +35,7 @@ class Copied:
     user: float = 0.0
     system: float = 0.0
     values: dict[str, float] = field(default_factory=dict)
+    peak_bytes: int = 0
 
 
 Copy = Callable[[], Copied]
@@ -57,12 +60,18 @@ def run(ground: Ground, ready: Ready) -> Sample:
     require([path.stat().st_size for path in copied.files], [size] * STORES, "sizes")
     for algorithm, found in copied.digests.items():
         require(found, ground.digest(SOURCE, algorithm), algorithm)
-    return with_early(_with_cpu_of(copied, durable), _with_cpu_of(copied, cached))
+    sample = with_early(_with_cpu_of(copied, durable), _with_cpu_of(copied, cached))
+    return msgspec.structs.replace(sample, peak_bytes=max(copied.peak_bytes, _largest_process()))
 
 
 def _with_cpu_of(copied: Copied, sample: Sample) -> Sample:
     user, system = sample.user + copied.user, sample.system + copied.system
     return msgspec.structs.replace(sample, user=user, system=system, values=copied.values)
+
+
+def _largest_process() -> int:
+    """Bytes at its peak: ours or that of a child that has ended. What takes less than we do is hidden by us."""
+    return max(peak_bytes(), resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024)
 
 
 def targets(ground: Ground, name: str = "copy") -> list[Path]:

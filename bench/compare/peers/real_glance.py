@@ -53,4 +53,4 @@ def _import(server: Server, image: str, patience: float, staging: float) -> Copi
     user, system = (after - first for after, first in zip(server.cpu(), before, strict=True))
     files = [Path(directory) / image for directory in server.stores.values()]
     digests = {"md5": said["checksum"], said["os_hash_algo"]: said["os_hash_value"]}
-    return Copied(files, digests, user, system, {"staging_seconds": staging})
+    return Copied(files, digests, user, system, {"staging_seconds": staging}, server.peak_bytes())
