@@ -31,6 +31,7 @@ STORES = 3
 TIMES = 5  # the disk is so many times as large as the run's image: 10 GiB beside 2 GiB
 SIZE_VARIABLE = "COMPARE_DISK"  # or as large as this says
 BLOCK = 512  # what st_blocks counts in, whatever the file system's own block is
+ROUNDS = 3  # a round takes half a minute
 SPARE = 1 << 20  # bytes for lists of extents, which are a file system's own choice
 
 NOTE = (
@@ -44,7 +45,7 @@ def workloads() -> list[Workload]:
     parts = [digest("sha512"), copying("sparse")]
     zeros = of_row(0.95, digest("sha512").key, "the digest's own rate")
     return [
-        Workload("sparse", title, [thin("sparse"), *parts], disk_use_as_source, ground=disk, notes=[NOTE]),
+        Workload("sparse", title, [thin("sparse"), *parts], disk_use_as_source, ground=disk, rounds=ROUNDS, notes=[NOTE]),
         Workload("zeros", f"nothing but zeros into {STORES} thin file stores, sha512", [thin("holes"), digest("sha512")], zeros),
     ]
 
