@@ -38,8 +38,8 @@ RATE = "images_per_second"
 WANTED = 300
 MEMORY = Path("/dev/shm")
 
-# In one process. One leaves a core idle while it waits; of more, each waits for the interpreter's lock. Transactions in memory: 1 or
-# 2 at once gave 420 a second, 4 gave 360, 8 and 16 gave 270.
+# In one process. One leaves a core idle while it waits; of more, each waits for the interpreter's lock. Transactions in memory:
+# 1 or 2 at once gave 420 a second, 4 gave 360, 8 and 16 gave 270.
 AT_ONCE = 2
 
 
