@@ -6,7 +6,7 @@ still holds the image's lock. The life of an import::
     task = catalogue.acquire(image_id, Task.here(image_id, Operation.IMPORT)).task    # or ImageLocked, which names the holder
     catalogue.renew(task)                                   # again and again, well within `catalogue.lease`
     catalogue.begin(task, ["fast", "mirror"], importing=True)
-    catalogue.opened(task, "fast", writer.trace)            # before the first byte goes to the store
+    catalogue.opened(task, {"fast": writer.trace, ...})     # before the first store is touched
     catalogue.verified(task, size, checksum, algo, value, fingerprints)   # before the first commit
     catalogue.committed(task, location)                     # after each commit
     catalogue.record_success(task, locations, failed={})    # or record_failure: as it was before
@@ -30,6 +30,7 @@ from sqlalchemy import Connection
 
 from glance_stream.catalogue import images, journal, locations, locks, outcome, steps
 from glance_stream.catalogue.engine import Conflict, Database
+from glance_stream.catalogue.held import Held
 from glance_stream.catalogue.journal import Content, Deletion, Entry, Event, Interrupted, Journal
 from glance_stream.catalogue.locks import Lock
 from glance_stream.catalogue.outcome import Failure, RecordedLeftover
@@ -96,16 +97,33 @@ class Catalogue:
         properties: Mapping[str, str] | None = None,
     ) -> Image:
         """A new, queued image. Raises InvalidRequest: the id is taken or no UUID, a property is reserved."""
-        record = {
-            "name": name,
-            "disk_format": disk_format,
-            "container_format": container_format,
-            "os_hash_algo": os_hash_algo,
-        }
+        record = _record(name, disk_format, container_format, os_hash_algo)
         try:
             return self._database.change(images.create, image_id, record, properties or {})
         except Conflict as error:
             raise InvalidRequest(f"image {image_id} is in the catalogue already") from error
+
+    def create_and_begin(
+        self,
+        image_id: str,
+        task: Task,
+        stores: Sequence[str],
+        *,
+        name: str | None,
+        disk_format: str | None,
+        container_format: str | None,
+        properties: Mapping[str, str] | None = None,
+    ) -> tuple[Image, Lock]:
+        """`create_image`, `acquire` and `begin` of its import, in one transaction. Raises InvalidRequest as they do."""
+        _check_task(image_id, task)
+        record = _record(name, disk_format, container_format, None)
+        try:
+            image, recorded = self._database.change(
+                steps.create_and_begin, image_id, record, properties or {}, task, self.lease, stores
+            )
+        except Conflict as error:
+            raise InvalidRequest(f"image {image_id} is in the catalogue already") from error
+        return image, Lock(image_id, recorded)
 
     def get_image(self, image_id: str) -> Image:
         """Raises ImageNotFound."""
@@ -191,11 +209,15 @@ class Catalogue:
         Waits, as whatever changes the image does, for a transaction on it that has not ended: a COMMIT whose answer was lost may
         be under way still.
         """
-        return self._held(task, journal.find, task) is not None
+        return self._held(task, journal.is_open)
+
+    def was_released(self, task: Task) -> bool:
+        """Whether the task has let go of its image. Raises LockLost if another has taken it since. Waits as `is_open`."""
+        return self._change(task.image_id, locks.was_dropped, task)
 
     def is_shown(self, task: Task, location: Location) -> bool:
         """Whether the image is active with this location. Raises LockLost, and waits, as `is_open`."""
-        return self._held(task, outcome.is_shown, task, location)
+        return self._held(task, outcome.is_shown, location)
 
     def interrupted(self) -> list[Interrupted]:
         """Every locked image with its holder and journal, oldest first. `may_be_taken_over` tells which were left behind."""
@@ -212,7 +234,7 @@ class Catalogue:
 
         Raises InvalidRequest: no stores, one twice, or an image that is not queued (importing) or active (otherwise).
         """
-        self._held(task, journal.begin, task, stores, importing)
+        self._held(task, journal.begin, stores, importing)
 
     def begin_again(
         self,
@@ -228,15 +250,15 @@ class Catalogue:
 
         ``left``: store id -> trace of what is still there and that this operation goes on with. It is never off the record.
         """
-        self._held(task, outcome.begin_again, task, stores, importing, failed, leftovers, left)
+        self._held(task, outcome.begin_again, stores, importing, failed, leftovers, left)
 
-    def opened(self, task: Task, store_id: str, trace: str) -> None:
-        """A writer was opened; ``trace`` tells `Store.discard` what it may leave behind."""
-        self._held(task, journal.opened, task, store_id, trace)
+    def opened(self, task: Task, traces: Mapping[str, str]) -> None:
+        """Writers are about to be opened; by store id, what each of them may leave behind for `Store.discard`."""
+        self._held(task, journal.opened, traces)
 
     def read(self, task: Task, beginning: Beginning) -> None:
         """So much has been read of the source."""
-        self._held(task, journal.read, task, beginning)
+        self._held(task, journal.read, beginning)
 
     def beginning(self, task: Task) -> Beginning | None:
         """What `read` recorded last."""
@@ -244,11 +266,11 @@ class Catalogue:
 
     def adopting(self, task: Task, store_id: str, trace: str) -> None:
         """The writer was not opened, or not committed: another's object is there, which is compared and never removed."""
-        self._held(task, journal.adopting, task, store_id, trace)
+        self._held(task, journal.adopting, store_id, trace)
 
     def flushed(self, task: Task, store_id: str, trace: str) -> None:
         """With best effort: this writer is going to be asked to commit, which those of stores that dropped out are not."""
-        self._held(task, journal.flushed, task, store_id, trace)
+        self._held(task, journal.flushed, store_id, trace)
 
     def verified(
         self,
@@ -267,46 +289,52 @@ class Catalogue:
         ``disk_format``: of an image that had none on record; it stays, whatever becomes of the operation.
         """
         content = Content(size, virtual_size, checksum, os_hash_algo, os_hash_value)
-        self._held(task, steps.verified, task, content, fingerprints, disk_format)
+        self._held(task, steps.verified, content, fingerprints, disk_format)
 
-    def committed(self, task: Task, location: Location) -> None:
-        """The object is visible in its store."""
-        self._held(task, journal.committed, task, location)
+    def committed(self, task: Task, *locations: Location) -> None:
+        """The objects are visible in their stores."""
+        self._held(task, journal.committed, *locations)
 
     def add_location(self, task: Task, location: Location, *, activate: bool) -> None:
         """Show the location on the image before the operation ends; with ``activate`` the image becomes active with it.
 
         Raises CatalogueError when nothing was verified; DigestMismatch when an active image records other data than this.
         """
-        self._held(task, outcome.add_location, task, location, activate)
+        self._held(task, outcome.add_location, location, activate)
 
     def record_success(
-        self, task: Task, locations: Sequence[Location], failed: Mapping[str, tuple[str, str]] | None = None
-    ) -> None:
+        self,
+        task: Task,
+        locations: Sequence[Location],
+        failed: Mapping[str, tuple[str, str]] | None = None,
+        *,
+        release: bool = False,
+    ) -> Image:
         """The operation's end: its locations (those added before may be among them), the image active, its journal gone.
 
-        ``failed`` gives (error, message) of each store that was dropped. Raises as `add_location` does.
+        ``failed`` gives (error, message) of each store that was dropped. ``release``: and the image is let go of. Returns it as it
+        is then. Raises as `add_location` does.
         """
-        self._held(task, outcome.succeed, task, locations, failed or {})
+        return self._held(task, outcome.succeed, locations, failed or {}, release)
 
     def record_failure(self, task: Task, failed: Mapping[str, tuple[str, str]], leftovers: Sequence[Leftover] = ()) -> None:
         """The operation's other end: the image as `begin` found it, the reasons, and what could not be removed."""
-        self._held(task, outcome.fail, task, failed, leftovers)
+        self._held(task, outcome.fail, failed, leftovers)
 
     def deleting(self, task: Task, location: Location, *, whole_image: bool) -> None:
         """The location's data is about to be deleted; ``whole_image``: from every store, and the record with the last one.
 
         What `recover` may finish if the process dies. Ended by `remove_location`, `delete_image` or `kept`.
         """
-        self._held(task, journal.deleting, task, location, whole_image)
+        self._held(task, journal.deleting, location, whole_image)
 
     def kept(self, task: Task, location: Location) -> None:
         """The data that was about to be deleted has not been, and nobody is going to."""
-        self._held(task, journal.deleted, task, location)
+        self._held(task, journal.deleted, location)
 
     def remove_location(self, task: Task, location: Location) -> None:
         """Drop a location whose object is gone. Raises InvalidRequest for an active image's only one."""
-        self._held(task, outcome.remove_location, task, location)
+        self._held(task, outcome.remove_location, location)
 
     # What went wrong
 
@@ -326,7 +354,7 @@ class Catalogue:
         """Forget a leftover that has been removed at last. False if it was forgotten already."""
         return self._database.change(outcome.remove_leftover, number)
 
-    def _held(self, task: Task, step: Callable[Concatenate[Connection, P], T], *arguments: P.args, **named: P.kwargs) -> T:
+    def _held(self, task: Task, step: Callable[Concatenate[Held, P], T], *arguments: P.args, **named: P.kwargs) -> T:
         """A transaction of the task that holds the image."""
         return self._database.change(steps.while_held, task, step, *arguments, **named)
 
@@ -341,6 +369,12 @@ class Catalogue:
         if holder is None:
             return ImageLocked(f"image {image_id} was held by another operation until now; try again")
         return steps.locked(image_id, holder)
+
+
+def _record(
+    name: str | None, disk_format: str | None, container_format: str | None, os_hash_algo: str | None
+) -> dict[str, str | None]:
+    return {"name": name, "disk_format": disk_format, "container_format": container_format, "os_hash_algo": os_hash_algo}
 
 
 def _check_task(image_id: str, task: Task) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, literal
+from sqlalchemy import BigInteger, BindParameter, literal
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
@@ -20,14 +20,18 @@ MICROSECONDS = 10**6
 
 
 class database_time(FunctionElement[datetime]):
-    """Now, or so many seconds later."""
+    """Now, or so many seconds later; a parameter gives microseconds."""
 
     type = Instant()
     inherit_cache = True
     name = "database_time"
 
-    def __init__(self, later: float = 0.0) -> None:
-        super().__init__(literal(round(later * MICROSECONDS), BigInteger))
+    def __init__(self, later: float | BindParameter[int] = 0.0) -> None:
+        super().__init__(later if isinstance(later, BindParameter) else literal(microseconds(later), BigInteger))
+
+
+def microseconds(seconds: float) -> int:
+    return round(seconds * MICROSECONDS)
 
 
 @compiles(database_time, "sqlite")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, delete, insert, select, true, update
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, insert, select, true, update
 
 from glance_stream.catalogue import locations
 from glance_stream.catalogue.tables import NAME_LENGTH, fingerprints, image_properties, images, now
@@ -15,33 +16,57 @@ from glance_stream.catalogue.text import check_text
 from glance_stream.errors import ImageNotFound, InvalidRequest
 from glance_stream.model import RESERVED_PREFIX, RESERVED_PROPERTY, Fingerprints, Image, Location, Status
 
+# Statements are built once: to build one costs more than SQLite takes to run it.
+_INSERT = insert(images)
+INSERT_PROPERTIES = insert(image_properties)
+_HOLD = select(images.c.id).where(images.c.id == bindparam("image")).with_for_update()
+_RECORD = select(images).where(images.c.id == bindparam("image"))
+_PROPERTIES = select(image_properties.c.name, image_properties.c.value).where(image_properties.c.image_id == bindparam("image"))
+_STAMP = update(images).where(images.c.id == bindparam("image"))
 
-def create(connection: Connection, image_id: str, record: Mapping[str, str | None], properties: Mapping[str, str]) -> Image:
-    """Insert a queued image. A duplicate id meets the primary key."""
+
+def create(
+    connection: Connection,
+    image_id: str,
+    record: Mapping[str, str | None],
+    properties: Mapping[str, str],
+    bookkeeping: Mapping[str, str] | None = None,
+    *,
+    status: Status = Status.QUEUED,
+    fence: int = 0,
+) -> Image:
+    """Insert an image, a queued one unless said. A duplicate id meets the primary key. ``bookkeeping``: properties of ours."""
     _check_image_id(image_id)
     for field, value in record.items():
         if value is not None:
             check_text(field, value, getattr(images.c[field].type, "length", None))
     _check_properties(properties)
     moment = now()
-    connection.execute(
-        insert(images).values(id=image_id, status=Status.QUEUED.value, created_at=moment, updated_at=moment, **record)
-    )
-    for name, value in properties.items():
-        set_property(connection, image_id, name, value)
-    return get(connection, image_id)
+    values = {"id": image_id, "status": status.value, "fence": fence, "created_at": moment, "updated_at": moment}
+    connection.execute(_INSERT, {**values, **record})
+    every = {**properties, **(bookkeeping or {})}
+    if every:
+        rows = [{"image_id": image_id, "name": name, "value": value} for name, value in every.items()]
+        connection.execute(INSERT_PROPERTIES, rows)
+    return _image(dict.fromkeys(images.c.keys()) | values | dict(record), (), every)
 
 
 def hold(connection: Connection, image_id: str) -> None:
-    """Until the transaction ends nobody else's gets past this point for the image. One without a record holds up nobody."""
-    connection.execute(select(images.c.id).where(images.c.id == image_id).with_for_update())
+    """Until the transaction ends nobody else's gets past this point for the image. One without a record holds up nobody.
+
+    On SQLite it is alone from its start.
+    """
+    if connection.dialect.name != "sqlite":
+        connection.execute(_HOLD, {"image": image_id})
 
 
 def get(connection: Connection, image_id: str) -> Image:
-    found = _load(connection, images.c.id == image_id)
-    if not found:
+    chosen = {"image": image_id}
+    row = connection.execute(_RECORD, chosen).first()
+    if row is None:
         raise ImageNotFound(f"image {image_id} is not in the catalogue")
-    return found[0]
+    properties = {one.name: one.value for one in connection.execute(_PROPERTIES, chosen)}
+    return _image(row._mapping, locations.of_image(connection, image_id), properties)
 
 
 def is_queued(connection: Connection, image_id: str) -> bool:
@@ -82,11 +107,13 @@ def set_property(connection: Connection, image_id: str, name: str, value: str) -
         connection.execute(insert(image_properties).values(image_id=image_id, name=name, value=value))
 
 
-def stamp(connection: Connection, image_id: str, **values: Any) -> None:
-    """Change columns of the record, and when it was last changed."""
-    changed = connection.execute(update(images).where(images.c.id == image_id).values(updated_at=now(), **values))
+def stamp(connection: Connection, image_id: str, **values: Any) -> datetime:
+    """Change columns of the record, and when it was last changed, which it returns."""
+    moment = now()
+    changed = connection.execute(_STAMP, {"image": image_id, "updated_at": moment, **values})
     if changed.rowcount != 1:
         raise ImageNotFound(f"image {image_id} is not in the catalogue")
+    return moment
 
 
 def read_fingerprints(connection: Connection, image_id: str) -> Fingerprints | None:

@@ -7,15 +7,16 @@ row: each of its steps lives in the journal from before the data is touched unti
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, exists, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, exists, insert, select, update
 
 from glance_stream.catalogue import images, locations, locks
+from glance_stream.catalogue.held import Held
 from glance_stream.catalogue.tables import failures, fingerprints, now, operations
 from glance_stream.catalogue.tables import images as image_records
 from glance_stream.catalogue.tables import journal as entries
@@ -38,6 +39,20 @@ class Event(StrEnum):
 
 
 DELETIONS = (Event.DELETING.value, Event.DELETING_IMAGE.value)
+
+_CONTENT = ("size", "virtual_size", "checksum", "os_hash_algo", "os_hash_value")
+_OPERATION = select(*(column for column in operations.c if column is not operations.c.digests)).where(  # which are megabytes
+    operations.c.task_id == bindparam("held_by")
+)
+_ENTRIES = select(entries).where(entries.c.task_id == bindparam("held_by")).order_by(entries.c.id)
+_APPEND = insert(entries)
+_VERIFY = update(operations).where(operations.c.task_id == bindparam("held_by"))
+_BEGIN = insert(operations)
+_EARLIER = select(
+    image_records.c.status,
+    *(image_records.c[name] for name in _CONTENT),
+    exists().where(fingerprints.c.image_id == image_records.c.id).label("fingerprints"),
+).where(image_records.c.id == bindparam("image"))
 
 
 @dataclass(frozen=True)
@@ -70,6 +85,7 @@ class Journal:
     importing: bool
     earlier_status: Status
     earlier: Content
+    earlier_fingerprints: bool
     verified: Content | None
     entries: tuple[Entry, ...]
 
@@ -95,56 +111,70 @@ class Interrupted:
     deletion: Deletion | None = None
 
 
-def begin(connection: Connection, task: Task, stores: Sequence[str], importing: bool) -> None:
+def begin(held: Held, stores: Sequence[str], importing: bool) -> None:
     """Save the state before, then say in Glance's properties what is about to happen."""
-    _check_request(stores)
-    if _row(connection, task) is not None:
-        raise CatalogueError(f"image {task.image_id}: task {task.id} has begun already")
-    record = connection.execute(select(image_records).where(image_records.c.id == task.image_id)).one()
+    check_request(stores)
+    connection, image_id = held.connection, held.image_id
+    if held.operation is not None:
+        raise CatalogueError(f"image {image_id}: task {held.task.id} has begun already")
     wanted = Status.QUEUED if importing else Status.ACTIVE
-    if record.status != wanted:
-        raise InvalidRequest(f"image {task.image_id} is {record.status}; this needs an image that is {wanted}")
-    _insert_operation(connection, task, stores, importing, record)
+    if held.status != wanted:
+        raise InvalidRequest(f"image {image_id} is {held.status}; this needs an image that is {wanted}")
+    earlier = connection.execute(_EARLIER, {"image": image_id}).one()._mapping
+    values = {"task_id": held.task.id, "stores": locations.joined(stores), "importing": importing}
+    connection.execute(_BEGIN, {**values, **{f"earlier_{name}": value for name, value in earlier.items()}})
     if importing:
-        images.stamp(connection, task.image_id, status=Status.IMPORTING.value)
-    locations.change_list(connection, task.image_id, IMPORTING_TO_STORES, add=stores)
-    locations.change_list(connection, task.image_id, FAILED_IMPORT, remove=stores)
-    connection.execute(delete(failures).where(failures.c.image_id == task.image_id, failures.c.store_id.in_(stores)))
+        images.stamp(connection, image_id, status=Status.IMPORTING.value)
+    before = locations.lists(connection, image_id)
+    after = {
+        IMPORTING_TO_STORES: locations.changed(before.get(IMPORTING_TO_STORES), add=stores),
+        FAILED_IMPORT: locations.changed(before.get(FAILED_IMPORT), remove=stores),
+    }
+    locations.save_lists(connection, image_id, before, after)
+    connection.execute(delete(failures).where(failures.c.image_id == image_id, failures.c.store_id.in_(stores)))
 
 
-def opened(connection: Connection, task: Task, store_id: str, trace: str) -> None:
-    check_text("a trace", trace)
-    _append(connection, task, Event.OPENED, store_id=store_id, trace=trace)
+def begin_new(connection: Connection, task: Task, stores: Sequence[str]) -> None:
+    """`begin` of an import whose image is created in the same transaction, importing and with its lists."""
+    values = {"task_id": task.id, "stores": locations.joined(stores), "importing": True}
+    earlier = {"earlier_status": Status.QUEUED.value, "earlier_fingerprints": False}
+    connection.execute(_BEGIN, {**values, **earlier})
 
 
-def flushed(connection: Connection, task: Task, store_id: str, trace: str) -> None:
-    _append(connection, task, Event.FLUSHED, store_id=store_id, trace=trace)
+def opened(held: Held, traces: Mapping[str, str]) -> None:
+    for trace in traces.values():
+        check_text("a trace", trace)
+    _append(held, Event.OPENED, *({"store_id": store_id, "trace": trace} for store_id, trace in traces.items()))
 
 
-def adopting(connection: Connection, task: Task, store_id: str, trace: str) -> None:
-    _append(connection, task, Event.ADOPTING, store_id=store_id, trace=trace)
+def flushed(held: Held, store_id: str, trace: str) -> None:
+    _append(held, Event.FLUSHED, {"store_id": store_id, "trace": trace})
 
 
-def committed(connection: Connection, task: Task, location: Location) -> None:
-    _append(connection, task, Event.COMMITTED, **locations.as_row(location))
+def adopting(held: Held, store_id: str, trace: str) -> None:
+    _append(held, Event.ADOPTING, {"store_id": store_id, "trace": trace})
 
 
-def recorded(connection: Connection, task: Task, location: Location) -> None:
-    _append(connection, task, Event.RECORDED, **locations.as_row(location))
+def committed(held: Held, *found: Location) -> None:
+    _append(held, Event.COMMITTED, *map(locations.as_row, found))
 
 
-def deleting(connection: Connection, task: Task, location: Location, whole_image: bool) -> None:
-    if find(connection, task) is not None:
-        raise CatalogueError(f"image {task.image_id}: task {task.id} is writing data, so it can't delete any")
+def recorded(held: Held, location: Location) -> None:
+    _append(held, Event.RECORDED, locations.as_row(location))
+
+
+def deleting(held: Held, location: Location, whole_image: bool) -> None:
+    if held.operation is not None:
+        raise CatalogueError(f"image {held.image_id}: task {held.task.id} is writing data, so it can't delete any")
     event = Event.DELETING_IMAGE if whole_image else Event.DELETING
     values = locations.as_row(location)
-    connection.execute(insert(entries).values(task_id=task.id, event=event.value, at=now(), **values))
+    held.connection.execute(insert(entries).values(task_id=held.task.id, event=event.value, at=now(), **values))
 
 
-def deleted(connection: Connection, task: Task, location: Location) -> None:
+def deleted(held: Held, location: Location) -> None:
     """Or known not to be: either way nothing is left to find out about it."""
-    where = (entries.c.task_id == task.id, entries.c.store_id == location.store_id, entries.c.url == location.url)
-    connection.execute(delete(entries).where(*where, entries.c.event.in_(DELETIONS)))
+    where = (entries.c.task_id == held.task.id, entries.c.store_id == location.store_id, entries.c.url == location.url)
+    held.connection.execute(delete(entries).where(*where, entries.c.event.in_(DELETIONS)))
 
 
 def find_deletion(connection: Connection, task: Task) -> Deletion | None:
@@ -156,26 +186,25 @@ def find_deletion(connection: Connection, task: Task) -> Deletion | None:
     return Deletion(found, whole_image=any(step.event is Event.DELETING_IMAGE for step in steps))
 
 
-def verified(connection: Connection, task: Task, content: Content, found: Fingerprints | None) -> None:
+def verified(held: Held, content: Content, found: Fingerprints | None) -> None:
     """Keep what the stream turned out to be. Nothing shows on the image before a location does."""
-    require(connection, task)
+    require_begun(held)
     if not content.size:
-        raise EmptyImage(f"image {task.image_id}: the source has no data")
+        raise EmptyImage(f"image {held.image_id}: the source has no data")
     values: dict[str, Any] = {f"verified_{name}": value for name, value in asdict(content).items()}
     if found is not None:
         values |= {"slot_size": found.slot_size, "digests": found.digests}
-    connection.execute(update(operations).where(operations.c.task_id == task.id).values(values))
+    held.connection.execute(_VERIFY, {"held_by": held.task.id, **values})
 
 
-def read(connection: Connection, task: Task, beginning: Beginning) -> None:
+def read(held: Held, beginning: Beginning) -> None:
     """Until the stream is verified: then the fingerprints are the image's."""
-    require(connection, task)
+    require_begun(held)
     source = json.dumps({"name": beginning.name, "size": beginning.size, "validator": beginning.validator})
     found = beginning.fingerprints
     values = {"source": source, "slot_size": found.slot_size, "digests": found.digests}
-    connection.execute(
-        update(operations).where(operations.c.task_id == task.id, operations.c.verified_size.is_(None)).values(values)
-    )
+    unverified = (operations.c.task_id == held.task.id, operations.c.verified_size.is_(None))
+    held.connection.execute(update(operations).where(*unverified).values(values))
 
 
 def beginning(connection: Connection, task: Task) -> Beginning | None:
@@ -186,38 +215,28 @@ def beginning(connection: Connection, task: Task) -> Beginning | None:
     return Beginning(**json.loads(row.source), fingerprints=Fingerprints(row.slot_size, row.digests))
 
 
-def verified_fingerprints(connection: Connection, task: Task) -> Fingerprints | None:
-    columns = (operations.c.slot_size, operations.c.digests)
-    row = connection.execute(select(*columns).where(operations.c.task_id == task.id)).one()
-    return None if row.digests is None else Fingerprints(row.slot_size, row.digests)
-
-
-def had_fingerprints(connection: Connection, task: Task) -> bool:
-    """Whether the image had some before this operation."""
-    return bool(connection.execute(select(operations.c.earlier_fingerprints).where(operations.c.task_id == task.id)).scalar())
-
-
 def find(connection: Connection, task: Task) -> Journal | None:
-    row = _row(connection, task)
-    if row is None:
-        return None
-    steps = connection.execute(select(entries).where(entries.c.task_id == task.id).order_by(entries.c.id))
-    content = _content(row, "verified_")
-    return Journal(
-        stores=tuple(sorted(locations.split(row.stores))),
-        importing=row.importing,
-        earlier_status=Status(row.earlier_status),
-        earlier=_content(row, "earlier_"),
-        verified=None if content.size is None else content,
-        entries=tuple(_entry(step) for step in steps),
-    )
+    """Of any task."""
+    row = connection.execute(_OPERATION, {"held_by": task.id}).first()
+    return None if row is None else _journal(connection, row)
 
 
-def require(connection: Connection, task: Task) -> Journal:
-    found = find(connection, task)
-    if found is None:
-        raise CatalogueError(f"image {task.image_id}: task {task.id} has not begun, or its outcome is recorded already")
-    return found
+def of(held: Held) -> Journal | None:
+    return None if held.operation is None else _journal(held.connection, held.operation)
+
+
+def is_open(held: Held) -> bool:
+    return held.operation is not None
+
+
+def require_begun(held: Held) -> Row[Any]:
+    if held.operation is None:
+        raise CatalogueError(f"image {held.image_id}: task {held.task.id} has not begun, or its outcome is recorded already")
+    return held.operation
+
+
+def require(held: Held) -> Journal:
+    return _journal(held.connection, require_begun(held))
 
 
 def close(connection: Connection, task: Task) -> None:
@@ -240,7 +259,7 @@ def _interrupted(connection: Connection, task: Task) -> Interrupted:
     return Interrupted(image, task, find(connection, task), find_deletion(connection, task))
 
 
-def _check_request(stores: Sequence[str]) -> None:
+def check_request(stores: Sequence[str]) -> None:
     """What Glance accepts, and then never ends: no stores, or one twice (bug 1863879 and its kin)."""
     if isinstance(stores, str):
         raise InvalidRequest("the stores must be a list of ids, not one text")
@@ -252,31 +271,30 @@ def _check_request(stores: Sequence[str]) -> None:
         raise InvalidRequest("a store is named twice")
 
 
-def _insert_operation(connection: Connection, task: Task, stores: Sequence[str], importing: bool, record: Row[Any]) -> None:
-    had = select(exists().where(fingerprints.c.image_id == task.image_id))
-    connection.execute(
-        insert(operations).values(
-            task_id=task.id,
-            stores=locations.joined(stores),
-            importing=importing,
-            earlier_status=record.status,
-            earlier_fingerprints=bool(connection.execute(had).scalar()),
-            **{f"earlier_{name}": value for name, value in asdict(_content(record)).items()},
-        )
+def _append(held: Held, event: Event, *rows: dict[str, str]) -> None:
+    """All rows at once; they have the same columns."""
+    known = locations.split(require_begun(held).stores)
+    for row in rows:
+        if row["store_id"] not in known:
+            raise InvalidRequest(
+                f"image {held.image_id}: store {row['store_id']!r} is not one of those that this operation began with"
+            )
+    same = {"task_id": held.task.id, "event": event.value, "at": now()}
+    held.connection.execute(_APPEND, [{**same, **row} for row in rows])
+
+
+def _journal(connection: Connection, row: Row[Any]) -> Journal:
+    steps = connection.execute(_ENTRIES, {"held_by": row.task_id})
+    content = _content(row, "verified_")
+    return Journal(
+        stores=tuple(sorted(locations.split(row.stores))),
+        importing=row.importing,
+        earlier_status=Status(row.earlier_status),
+        earlier=_content(row, "earlier_"),
+        earlier_fingerprints=row.earlier_fingerprints,
+        verified=None if content.size is None else content,
+        entries=tuple(_entry(step) for step in steps),
     )
-
-
-def _append(connection: Connection, task: Task, event: Event, **values: str) -> None:
-    store_id = values["store_id"]
-    if store_id not in require(connection, task).stores:
-        raise InvalidRequest(f"image {task.image_id}: store {store_id!r} is not one of those that this operation began with")
-    connection.execute(insert(entries).values(task_id=task.id, event=event.value, at=now(), **values))
-
-
-def _row(connection: Connection, task: Task) -> Row[Any] | None:
-    """Without the megabytes of fingerprints."""
-    columns = [column for column in operations.c if column is not operations.c.digests]
-    return connection.execute(select(*columns).where(operations.c.task_id == task.id)).first()
 
 
 def _content(row: Row[Any], prefix: str = "") -> Content:

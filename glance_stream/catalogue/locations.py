@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, delete, insert, or_, select, update
+from sqlalchemy import Connection, Row, Select, bindparam, delete, insert, or_, select, update
 
 from glance_stream.catalogue.tables import NAME_LENGTH, image_locations, image_properties
 from glance_stream.catalogue.text import check_text
 from glance_stream.errors import InvalidRequest
-from glance_stream.model import Location
+from glance_stream.model import FAILED_IMPORT, IMPORTING_TO_STORES, Image, Location
+
+_INSERT = insert(image_locations)
+_OF_IMAGE = select(image_locations).where(image_locations.c.image_id == bindparam("image")).order_by(image_locations.c.id)
+_SET_LIST = update(image_properties).where(
+    image_properties.c.image_id == bindparam("image"), image_properties.c.name == bindparam("list")
+)
+_LISTS = select(image_properties.c.name, image_properties.c.value).where(
+    image_properties.c.image_id == bindparam("image"), image_properties.c.name.in_([IMPORTING_TO_STORES, FAILED_IMPORT])
+)
 
 
 def of_images(connection: Connection, chosen: Select[tuple[str]]) -> Iterator[tuple[str, Location]]:
@@ -21,13 +30,21 @@ def of_images(connection: Connection, chosen: Select[tuple[str]]) -> Iterator[tu
         yield row.image_id, from_row(row)
 
 
-def add(connection: Connection, image_id: str, location: Location) -> bool:
-    """Whether it was added: one that is recorded already is left as it is."""
-    values = as_row(location)
-    if connection.execute(select(image_locations.c.id).where(*_is(image_id, location))).first() is not None:
-        return False
-    connection.execute(insert(image_locations).values(image_id=image_id, **values))
-    return True
+def of_image(connection: Connection, image_id: str) -> tuple[Location, ...]:
+    return tuple(from_row(row) for row in connection.execute(_OF_IMAGE, {"image": image_id}))
+
+
+def add(connection: Connection, image_id: str, recorded: Iterable[Location], found: Iterable[Location]) -> list[Location]:
+    """Those of ``found`` that were added: one that is ``recorded`` already is left as it is."""
+    known = {(one.url, one.store_id) for one in recorded}
+    rows = []
+    for row in map(as_row, found):
+        if (key := (row["url"], row["store_id"])) not in known:
+            known.add(key)
+            rows.append(row)
+    if rows:
+        connection.execute(_INSERT, [{"image_id": image_id, **row} for row in rows])
+    return [Location(row["url"], row["store_id"], json.loads(row["metadata"])) for row in rows]
 
 
 def remove(connection: Connection, image_id: str, location: Location) -> bool:
@@ -49,10 +66,6 @@ def urls_in(connection: Connection, store_id: str, others: Collection[str]) -> l
     columns = image_locations.c
     chosen = or_(columns.store_id == store_id, columns.store_id.not_in(others))
     return list(connection.execute(select(columns.url).where(chosen)).scalars())
-
-
-def any_of(connection: Connection, image_id: str) -> bool:
-    return connection.execute(select(image_locations.c.id).where(image_locations.c.image_id == image_id)).first() is not None
 
 
 def as_row(location: Location) -> dict[str, str]:
@@ -86,15 +99,28 @@ def split(value: str) -> set[str]:
     return set(value.split(",")) - {""}
 
 
-def change_list(connection: Connection, image_id: str, name: str, *, add: Iterable[str] = (), remove: Iterable[str] = ()) -> None:
-    """Change one of the lists of stores. Once created the property stays, '' when empty, as in Glance."""
-    where = (image_properties.c.image_id == image_id, image_properties.c.name == name)
-    before = connection.execute(select(image_properties.c.value).where(*where)).scalar()
-    after = joined((split(before or "") | set(add)) - set(remove))
-    if before is None:
-        connection.execute(insert(image_properties).values(image_id=image_id, name=name, value=after))
-    elif before != after:
-        connection.execute(update(image_properties).where(*where).values(value=after))
+def changed(before: str | None, *, add: Iterable[str] = (), remove: Iterable[str] = ()) -> str:
+    """One of the lists of stores as it is to be."""
+    return joined((split(before or "") | set(add)) - set(remove))
+
+
+def save_lists(connection: Connection, image_id: str, before: Mapping[str, str], after: Mapping[str, str]) -> None:
+    """The lists of stores, by property. Once created a property stays, '' when empty, as in Glance."""
+    created = [{"image_id": image_id, "name": name, "value": value} for name, value in after.items() if name not in before]
+    if created:
+        connection.execute(insert(image_properties), created)
+    for name, value in after.items():
+        if before.get(name, value) != value:
+            connection.execute(_SET_LIST, {"image": image_id, "list": name, "value": value})
+
+
+def lists_of(image: Image) -> dict[str, str]:
+    return {name: image.properties[name] for name in (IMPORTING_TO_STORES, FAILED_IMPORT) if name in image.properties}
+
+
+def lists(connection: Connection, image_id: str) -> dict[str, str]:
+    """The lists of stores that the image has, by property."""
+    return {row.name: row.value for row in connection.execute(_LISTS, {"image": image_id})}
 
 
 def _is(image_id: str, location: Location) -> tuple[Any, Any, Any]:

@@ -12,14 +12,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, delete, insert, or_, select, update
+from sqlalchemy import BigInteger, ColumnElement, Connection, Row, Select, and_, bindparam, delete, insert, or_, select, update
 
-from glance_stream.catalogue.clock import database_time
+from glance_stream.catalogue.clock import database_time, microseconds
 from glance_stream.catalogue.tables import MESSAGE_LENGTH, image_properties, images, journal, operations, tasks
 from glance_stream.catalogue.tasks import NEVER_LEASED, SILENCE_WITHOUT_LEASE, Operation, Process, Task
 from glance_stream.catalogue.text import readable
 from glance_stream.errors import ImageLocked, ImageNotFound, LockLost
 from glance_stream.model import IMPORT_TASK
+
+_INSERT_TASK = insert(tasks).values(
+    started_at=database_time(), updated_at=database_time(), expires_at=database_time(bindparam("lease", type_=BigInteger))
+)
+_TASK = select(tasks, database_time().label("read_at")).where(tasks.c.id == bindparam("held_by"))
+_FORGET_TASK = delete(tasks).where(tasks.c.id == bindparam("held_by"))
+_UNLOCK = delete(image_properties).where(
+    image_properties.c.image_id == bindparam("image"),
+    image_properties.c.name == IMPORT_TASK,
+    image_properties.c.value == bindparam("held_by"),
+)
 
 
 @dataclass(frozen=True)
@@ -67,6 +78,15 @@ def require(connection: Connection, task: Task) -> None:
         raise LockLost(f"image {task.image_id}: its lock was taken by task {value} (fence {fence}) while {task} was running")
 
 
+def was_dropped(connection: Connection, task: Task) -> bool:
+    """Whether the task has let go of its image. LockLost if somebody has taken it, from whomever, or deleted it."""
+    fence = connection.execute(select(images.c.fence).where(images.c.id == task.image_id)).scalar()
+    value = connection.execute(_held_by(task.image_id)).scalar()
+    if fence != task.fence or value not in (None, task.id):
+        raise LockLost(f"image {task.image_id}: it was taken by another, or deleted, while {task} was running")
+    return value is None
+
+
 def holder(connection: Connection, image_id: str) -> Task | None:
     """The task that holds the image; None when it is free."""
     row = connection.execute(_holders().where(image_properties.c.image_id == image_id)).first()
@@ -80,9 +100,9 @@ def holders(connection: Connection) -> list[Task]:
 
 
 def drop(connection: Connection, task: Task) -> None:
-    """Free the image if this task holds it, and only then."""
-    connection.execute(delete(image_properties).where(*_lock_row(task.image_id), image_properties.c.value == task.id))
-    connection.execute(delete(tasks).where(tasks.c.id == task.id))
+    """Free the image if this task holds it, and only then. With the task goes all that refers to it (ON DELETE CASCADE)."""
+    connection.execute(_UNLOCK, {"image": task.image_id, "held_by": task.id})
+    connection.execute(_FORGET_TASK, {"held_by": task.id})
 
 
 def renew(connection: Connection, task: Task, seconds: float, message: str, progress: Mapping[str, Any]) -> None:
@@ -121,29 +141,31 @@ def _insert_task(connection: Connection, task: Task, lease: float) -> Task:
     """Under the image's next fence. Returns the task as it is recorded."""
     image = images.c.id == task.image_id
     connection.execute(update(images).where(image).values(fence=images.c.fence + 1))
-    fence = connection.execute(select(images.c.fence).where(image)).scalar()
+    return insert_task(connection, task, lease, connection.execute(select(images.c.fence).where(image)).scalar_one())
+
+
+def insert_task(connection: Connection, task: Task, lease: float, fence: int) -> Task:
+    """The row alone. Returns the task as it is recorded."""
     process = task.process
     connection.execute(
-        insert(tasks).values(
-            id=task.id,
-            image_id=task.image_id,
-            operation=task.operation.value,
-            host=process.host,
-            machine_id=process.machine_id,
-            boot_id=process.boot_id,
-            pid_namespace=process.pid_namespace,
-            pid=process.pid,
-            process_started=process.started,
-            started_at=database_time(),
-            updated_at=database_time(),
-            expires_at=database_time(lease),
-            fence=fence,
-            message=readable(task.message, MESSAGE_LENGTH),
-            progress=json.dumps(task.progress),
-        )
+        _INSERT_TASK,
+        {
+            "id": task.id,
+            "image_id": task.image_id,
+            "operation": task.operation.value,
+            "host": process.host,
+            "machine_id": process.machine_id,
+            "boot_id": process.boot_id,
+            "pid_namespace": process.pid_namespace,
+            "pid": process.pid,
+            "process_started": process.started,
+            "lease": microseconds(lease),
+            "fence": fence,
+            "message": readable(task.message, MESSAGE_LENGTH),
+            "progress": json.dumps(task.progress),
+        },
     )
-    times = database_time().label("read_at")
-    return _task(connection.execute(select(tasks, times).where(tasks.c.id == task.id)).one())
+    return _task(connection.execute(_TASK, {"held_by": task.id}).one())
 
 
 def _holders() -> Select[Any]:

@@ -3,19 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, bindparam, delete, exists, insert, select
 
-from glance_stream.catalogue import images, journal, locations
+from glance_stream.catalogue import images, journal, locations, locks
+from glance_stream.catalogue.held import Held, require
 from glance_stream.catalogue.journal import Content, Event, Journal
-from glance_stream.catalogue.tables import NAME_LENGTH, failures, fingerprints, leftovers, now
+from glance_stream.catalogue.tables import NAME_LENGTH, failures, fingerprints, image_locations, leftovers, now, operations
 from glance_stream.catalogue.tables import images as image_records
 from glance_stream.catalogue.tasks import Task
 from glance_stream.catalogue.text import readable
 from glance_stream.errors import CatalogueError, DigestMismatch, EmptyImage, InvalidRequest, Leftover
-from glance_stream.model import FAILED_IMPORT, IMPORTING_TO_STORES, Fingerprints, Image, Location, Status
+from glance_stream.model import FAILED_IMPORT, IMPORT_TASK, IMPORTING_TO_STORES, Image, Location, Status
+
+_DATA = select(
+    image_records.c.status,
+    image_records.c.size,
+    exists().where(image_locations.c.image_id == image_records.c.id).label("is_somewhere"),
+).where(image_records.c.id == bindparam("image"))
+_HAS_FINGERPRINTS = exists().where(fingerprints.c.image_id == bindparam("image"))
+_KEEP_FINGERPRINTS = insert(fingerprints).from_select(
+    ["image_id", "slot_size", "digests"],
+    select(bindparam("image", type_=fingerprints.c.image_id.type), operations.c.slot_size, operations.c.digests).where(
+        operations.c.task_id == bindparam("held_by"), operations.c.digests.is_not(None), ~_HAS_FINGERPRINTS
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -40,73 +54,86 @@ class RecordedLeftover:
 
 def require_data(connection: Connection, image_id: str) -> None:
     """At no instant is an image active without data (bug 1889640): asked before each operation's transaction is committed."""
-    record = connection.execute(select(image_records.c.status, image_records.c.size).where(image_records.c.id == image_id)).first()
+    record = connection.execute(_DATA, {"image": image_id}).first()
     if record is None or record.status != Status.ACTIVE:
         return
-    if not record.size or not locations.any_of(connection, image_id):
+    if not record.size or not record.is_somewhere:
         raise CatalogueError(f"image {image_id} would be active without data; nothing was changed")
 
 
-def add_location(connection: Connection, task: Task, location: Location, activate: bool) -> None:
-    _record_location(connection, task, location)
-    locations.change_list(connection, task.image_id, IMPORTING_TO_STORES, remove=[location.store_id])
+def add_location(held: Held, location: Location, activate: bool) -> None:
+    """Only a location that was not there before is this operation's to remove again."""
+    connection, image = held.connection, images.get(held.connection, held.image_id)
+    operation = journal.require(held)
+    if locations.add(connection, held.image_id, image.locations, [location]):
+        journal.recorded(held, location)
+    before = locations.lists_of(image)
+    after = {IMPORTING_TO_STORES: locations.changed(before.get(IMPORTING_TO_STORES), remove=[location.store_id])}
+    locations.save_lists(connection, held.image_id, before, after)
     if activate:
-        _activate(connection, task)
+        _activate(held, operation, image)
     else:
-        images.stamp(connection, task.image_id)
+        images.stamp(connection, held.image_id)
 
 
-def is_shown(connection: Connection, task: Task, location: Location) -> bool:
-    image = images.get(connection, task.image_id)
+def is_shown(held: Held, location: Location) -> bool:
+    image = images.get(held.connection, held.image_id)
     return image.status is Status.ACTIVE and any(
         (one.store_id, one.url) == (location.store_id, location.url) for one in image.locations
     )
 
 
-def remove_location(connection: Connection, task: Task, location: Location) -> None:
-    image = images.get(connection, task.image_id)
-    if not locations.remove(connection, task.image_id, location):
-        raise InvalidRequest(f"image {task.image_id} has no such location in store {location.store_id!r}")
+def remove_location(held: Held, location: Location) -> None:
+    image = images.get(held.connection, held.image_id)
+    if not locations.remove(held.connection, held.image_id, location):
+        raise InvalidRequest(f"image {held.image_id} has no such location in store {location.store_id!r}")
     if image.status is Status.ACTIVE and len(image.locations) == 1:
-        raise InvalidRequest(f"image {task.image_id}: {location.store_id!r} is the only store that holds it")
-    journal.deleted(connection, task, location)
-    images.stamp(connection, task.image_id)
+        raise InvalidRequest(f"image {held.image_id}: {location.store_id!r} is the only store that holds it")
+    journal.deleted(held, location)
+    images.stamp(held.connection, held.image_id)
 
 
-def succeed(connection: Connection, task: Task, held: Sequence[Location], failed: Mapping[str, tuple[str, str]]) -> None:
-    operation = journal.require(connection, task)
-    _check_failed(task, operation, failed)
-    for location in held:
-        _record_location(connection, task, location)
-    if not held and not any(entry.event is Event.RECORDED for entry in operation.entries):
-        raise CatalogueError(f"image {task.image_id}: no store succeeded, so this is a failure")
-    _activate(connection, task)
-    _close(connection, task, operation, failed)
+def succeed(held: Held, found: Sequence[Location], failed: Mapping[str, tuple[str, str]], release: bool) -> Image:
+    """The image as it is recorded then. Its journal goes in the same transaction, so it is told of no location any more."""
+    operation = journal.require(held)
+    _check_failed(held.task, operation, failed)
+    image = images.get(held.connection, held.image_id)
+    added = locations.add(held.connection, held.image_id, image.locations, found)
+    if not found and not any(entry.event is Event.RECORDED for entry in operation.entries):
+        raise CatalogueError(f"image {held.image_id}: no store succeeded, so this is a failure")
+    active = _activate(held, operation, image)
+    lists = _save_lists_and_failures(held, operation, locations.lists_of(image), failed)
+    properties = {**image.properties, **lists}
+    if release:
+        locks.drop(held.connection, held.task)
+        properties.pop(IMPORT_TASK, None)
+    else:
+        journal.close(held.connection, held.task)
+    return replace(active, locations=(*image.locations, *added), properties=properties)
 
 
-def fail(connection: Connection, task: Task, failed: Mapping[str, tuple[str, str]], left: Sequence[Leftover]) -> None:
+def fail(held: Held, failed: Mapping[str, tuple[str, str]], left: Sequence[Leftover]) -> None:
     """Restore what `begin` saved. A task that never began has only its failures and leftovers to record."""
-    operation = journal.find(connection, task)
-    _check_failed(task, operation, failed)
+    operation = journal.of(held)
+    _check_failed(held.task, operation, failed)
     if operation is not None:
-        _restore(connection, task, operation)
-    _close(connection, task, operation, failed)
-    save_leftovers(connection, task.image_id, left)
+        _restore(held, operation)
+    _save_lists_and_failures(held, operation, locations.lists(held.connection, held.image_id), failed)
+    journal.close(held.connection, held.task)
+    save_leftovers(held.connection, held.image_id, left)
 
 
 def begin_again(
-    connection: Connection,
-    task: Task,
+    held: Held,
     stores: Sequence[str],
     importing: bool,
     failed: Mapping[str, tuple[str, str]],
     leftovers: Sequence[Leftover],
     left: Mapping[str, str],
 ) -> None:
-    fail(connection, task, failed, leftovers)
-    journal.begin(connection, task, stores, importing)
-    for store_id, trace in left.items():
-        journal.opened(connection, task, store_id, trace)
+    fail(held, failed, leftovers)
+    journal.begin(require(held.connection, held.task), stores, importing)
+    journal.opened(require(held.connection, held.task), left)
 
 
 def failures_of(connection: Connection, image_id: str) -> list[Failure]:
@@ -133,26 +160,19 @@ def remove_leftover(connection: Connection, number: int) -> bool:
     return connection.execute(delete(leftovers).where(leftovers.c.id == number)).rowcount > 0
 
 
-def _record_location(connection: Connection, task: Task, location: Location) -> None:
-    """Only a location that was not there before is this operation's to remove again."""
-    journal.require(connection, task)
-    if locations.add(connection, task.image_id, location):
-        journal.recorded(connection, task, location)
-
-
-def _activate(connection: Connection, task: Task) -> None:
-    content = journal.require(connection, task).verified
+def _activate(held: Held, operation: Journal, image: Image) -> Image:
+    """What the image's record says then. The fingerprints, of which there may be megabytes, never leave the database."""
+    content = operation.verified
     if content is None:
-        raise CatalogueError(f"image {task.image_id}: its data has not been verified, so it can't become active")
+        raise CatalogueError(f"image {held.image_id}: its data has not been verified, so it can't become active")
     if not content.size:
-        raise EmptyImage(f"image {task.image_id}: an image without data can't become active")
-    image = images.get(connection, task.image_id)
+        raise EmptyImage(f"image {held.image_id}: an image without data can't become active")
     if image.status is Status.ACTIVE:
         content = _completed(image, content)
-    images.stamp(connection, task.image_id, status=Status.ACTIVE.value, **asdict(content))
-    found = journal.verified_fingerprints(connection, task)
-    if found is not None and images.read_fingerprints(connection, task.image_id) is None:
-        _save_fingerprints(connection, task.image_id, found)
+    values = asdict(content)
+    moment = images.stamp(held.connection, held.image_id, status=Status.ACTIVE.value, **values)
+    held.connection.execute(_KEEP_FINGERPRINTS, {"image": held.image_id, "held_by": held.task.id})
+    return replace(image, status=Status.ACTIVE, updated_at=moment, **values)
 
 
 def _completed(image: Image, found: Content) -> Content:
@@ -174,30 +194,30 @@ def _completed(image: Image, found: Content) -> Content:
     )
 
 
-def _save_fingerprints(connection: Connection, image_id: str, found: Fingerprints) -> None:
-    connection.execute(insert(fingerprints).values(image_id=image_id, slot_size=found.slot_size, digests=found.digests))
-
-
-def _restore(connection: Connection, task: Task, operation: Journal) -> None:
+def _restore(held: Held, operation: Journal) -> None:
+    connection = held.connection
     for entry in operation.entries:
         if entry.event is Event.RECORDED and entry.location is not None:
-            locations.remove(connection, task.image_id, entry.location)
-    if not journal.had_fingerprints(connection, task):
-        connection.execute(delete(fingerprints).where(fingerprints.c.image_id == task.image_id))
-    images.stamp(connection, task.image_id, status=operation.earlier_status.value, **asdict(operation.earlier))
+            locations.remove(connection, held.image_id, entry.location)
+    if not operation.earlier_fingerprints:
+        connection.execute(delete(fingerprints).where(fingerprints.c.image_id == held.image_id))
+    images.stamp(connection, held.image_id, status=operation.earlier_status.value, **asdict(operation.earlier))
 
 
-def _close(connection: Connection, task: Task, operation: Journal | None, failed: Mapping[str, tuple[str, str]]) -> None:
-    """The ends that success and failure share: both lists, the reasons, the journal."""
+def _save_lists_and_failures(
+    held: Held, operation: Journal | None, before: Mapping[str, str], failed: Mapping[str, tuple[str, str]]
+) -> dict[str, str]:
+    """The ends that success and failure share: both lists, which it gives, and the reasons."""
+    connection, image_id = held.connection, held.image_id
+    after = {FAILED_IMPORT: locations.changed(before.get(FAILED_IMPORT), add=failed)}
     if operation is not None:
-        locations.change_list(connection, task.image_id, IMPORTING_TO_STORES, remove=operation.stores)
-    locations.change_list(connection, task.image_id, FAILED_IMPORT, add=failed)
+        after[IMPORTING_TO_STORES] = locations.changed(before.get(IMPORTING_TO_STORES), remove=operation.stores)
+    locations.save_lists(connection, image_id, before, after)
     for store_id, (error, message) in failed.items():
-        where = (failures.c.image_id == task.image_id, failures.c.store_id == store_id)
-        connection.execute(delete(failures).where(*where))
+        connection.execute(delete(failures).where(failures.c.image_id == image_id, failures.c.store_id == store_id))
         values = {"error": readable(error, NAME_LENGTH), "message": readable(message), "at": now()}
-        connection.execute(insert(failures).values(image_id=task.image_id, store_id=store_id, **values))
-    journal.close(connection, task)
+        connection.execute(insert(failures).values(image_id=image_id, store_id=store_id, **values))
+    return after
 
 
 def _check_failed(task: Task, operation: Journal | None, failed: Mapping[str, tuple[str, str]]) -> None:

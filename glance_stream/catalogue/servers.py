@@ -58,6 +58,8 @@ def create(url: URL, name: str) -> Engine:
         event.listen(engine, "do_connect", _connect_pymysql)
         event.listen(engine, "connect", _set_limits)
     else:
+        # Several rows in one INSERT. Otherwise they go through a pipeline, which complains on stderr when its connection is cut.
+        engine.dialect.use_insertmanyvalues_wo_returning = True
         event.listen(engine, "do_connect", _connect_psycopg)
     return engine
 

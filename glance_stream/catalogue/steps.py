@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection
 
-from glance_stream.catalogue import images, journal, locks, outcome
+from glance_stream.catalogue import held, images, journal, locations, locks, outcome
+from glance_stream.catalogue.held import Held
 from glance_stream.catalogue.journal import Content
 from glance_stream.catalogue.tasks import Task, why_locked
 from glance_stream.errors import CatalogueError, ImageLocked
-from glance_stream.model import Fingerprints
+from glance_stream.model import FAILED_IMPORT, IMPORT_TASK, IMPORTING_TO_STORES, Fingerprints, Image, Status
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -32,17 +33,33 @@ def one_at_a_time(
 def while_held(
     connection: Connection,
     task: Task,
-    step: Callable[Concatenate[Connection, P], T],
+    step: Callable[Concatenate[Held, P], T],
     /,
     *arguments: P.args,
     **named: P.kwargs,
 ) -> T:
     """Kept only if the task holds the image, and no image is active without data at its end."""
-    images.hold(connection, task.image_id)
-    locks.require(connection, task)
-    result = step(connection, *arguments, **named)
+    result = step(held.require(connection, task), *arguments, **named)
     outcome.require_data(connection, task.image_id)
     return result
+
+
+def create_and_begin(
+    connection: Connection,
+    image_id: str,
+    record: Mapping[str, str | None],
+    properties: Mapping[str, str],
+    task: Task,
+    lease: float,
+    stores: Sequence[str],
+) -> tuple[Image, Task]:
+    """The record, its lock, and what `recover` has to know of its import, which is to leave it queued."""
+    journal.check_request(stores)
+    ours = {IMPORT_TASK: task.id, IMPORTING_TO_STORES: locations.joined(stores), FAILED_IMPORT: ""}
+    image = images.create(connection, image_id, record, properties, ours, status=Status.IMPORTING, fence=1)
+    recorded = locks.insert_task(connection, task, lease, fence=1)
+    journal.begin_new(connection, recorded, stores)
+    return image, recorded
 
 
 def delete_image(connection: Connection, image_id: str, task: Task | None) -> None:
@@ -64,12 +81,10 @@ def release(connection: Connection, task: Task) -> None:
     locks.drop(connection, task)
 
 
-def verified(
-    connection: Connection, task: Task, content: Content, fingerprints: Fingerprints | None, disk_format: str | None
-) -> None:
-    journal.verified(connection, task, content, fingerprints)
+def verified(image: Held, content: Content, fingerprints: Fingerprints | None, disk_format: str | None) -> None:
+    journal.verified(image, content, fingerprints)
     if disk_format is not None:
-        images.stamp(connection, task.image_id, disk_format=disk_format)
+        images.stamp(image.connection, image.image_id, disk_format=disk_format)
 
 
 def fingerprints(connection: Connection, image_id: str) -> Fingerprints | None:

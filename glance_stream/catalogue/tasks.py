@@ -51,9 +51,8 @@ class Process:
     @classmethod
     def current(cls) -> Process:
         pid = os.getpid()
-        found = _state_and_start(pid)
-        namespace = _link(PROC / "self/ns/pid")
-        return cls(socket.gethostname(), _machine_id(), _boot_id(), namespace, pid, found[1] if found else 0)
+        namespace, started = _own(PROC, pid)
+        return cls(socket.gethostname(), _machine_id(), _boot_id(), namespace, pid, started)
 
 
 @dataclass(frozen=True)
@@ -175,6 +174,13 @@ def _has_other_threads(pid: int) -> bool:
         return len(os.listdir(PROC / str(pid) / "task")) > 1
     except OSError:
         return False
+
+
+@cache
+def _own(proc: Path, pid: int) -> tuple[str, int]:
+    """Of this process, which keeps both while it lives. A fork of it has a pid of its own."""
+    found = _state_and_start(pid)
+    return _link(proc / "self/ns/pid"), found[1] if found else 0
 
 
 @cache

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 
 from glance_stream import threads
-from glance_stream.catalogue import Operation
+from glance_stream.catalogue import Lock, Operation, Task
 from glance_stream.chunker import DigestRefused, require_digest
 from glance_stream.decode import choose
 from glance_stream.errors import ImageNotFound, InvalidRequest
 from glance_stream.importing.choosing import choose_stores
-from glance_stream.importing.lease import Lease
+from glance_stream.importing.lease import Lease, hold
 from glance_stream.importing.locking import locked
 from glance_stream.importing.outcome import Outcome, read_back
 from glance_stream.importing.recording import CatalogueRecorder
@@ -72,22 +73,14 @@ async def import_image(
     check(request)
     _check_formats(site, request)
     chosen = await choose_stores(site, request.stores, request.all_stores)
-    image, created = await _image(site, request)
-    try:
-        async with locked(site, image.image_id, Operation.IMPORT, () if request.restart else chosen.stores) as lease:
-            if held is not None:
-                held(image.image_id)
-            if lease.notes:  # what was there before has been ended, well or not
-                image = await _existing(site, image.image_id, request)
-            done = await _import(site, lease, image, chosen.stores, request, lease.observer(observer))
-        found = done.verified.disk_format
-        if not (image.disk_format or request.disk_format) and found != UNSEEN_DISK_FORMAT:
-            chosen = replace(chosen, notes=(*chosen.notes, f"disk_format: {found}, detected"))
-    except InvalidRequest:
-        if created:
-            await threads.call(site.catalogue.withdraw_image, image.image_id)
-        raise
-    image = await read_back(site, _recorded(image, done))
+    async with _held(site, request, chosen.stores) as (image, lease):
+        if held is not None:
+            held(image.image_id)
+        done, recorded = await _import(site, lease, image, chosen.stores, request, lease.observer(observer))
+    found = done.verified.disk_format
+    if not (image.disk_format or request.disk_format) and found != UNSEEN_DISK_FORMAT:
+        chosen = replace(chosen, notes=(*chosen.notes, f"disk_format: {found}, detected"))
+    image = recorded or await read_back(site, _recorded(image, done))
     return Outcome(image, done.failures, done.leftovers, lease.notes + chosen.notes + done.notes)
 
 
@@ -132,34 +125,64 @@ def _check_formats(site: Site, request: ImportRequest) -> None:
             raise InvalidRequest(f"unknown {name} {value!r}; known are {', '.join(values)}")
 
 
-async def _image(site: Site, request: ImportRequest) -> tuple[Image, bool]:
-    """The image's record, and whether it was created just now. Its hash algorithm is one that can be computed here."""
+@asynccontextmanager
+async def _held(site: Site, request: ImportRequest, stores: Sequence[str]) -> AsyncIterator[tuple[Image, Lease]]:
+    """The image, as it is now that it is ours. Its hash algorithm is one that can be computed here."""
+    async with AsyncExitStack() as stack:
+        image = await _found(site, request)
+        if image is None:
+            try:
+                image, lease = await _created(site, request, stores, stack)
+            except InvalidRequest:
+                image = await _found(site, request)  # another request may have created it meanwhile
+                if image is None:
+                    raise
+            else:
+                yield image, lease
+                return
+        resume = () if request.restart else stores
+        lease = await stack.enter_async_context(locked(site, image.image_id, Operation.IMPORT, resume))
+        if lease.notes:  # what was there before has been ended, well or not
+            image = await _existing(site, image.image_id, request)
+        yield image, lease
+
+
+async def _found(site: Site, request: ImportRequest) -> Image | None:
     if request.image_id is None:
-        return await _created(site, request, str(uuid.uuid4())), True
+        return None
     try:
-        return await _existing(site, request.image_id, request), False
+        return await _existing(site, request.image_id, request)
     except ImageNotFound:
-        pass
-    try:
-        return await _created(site, request, request.image_id), True
-    except InvalidRequest as refusal:
-        try:
-            return await _existing(site, request.image_id, request), False  # another request has created it meanwhile
-        except ImageNotFound:
-            raise refusal from None
+        return None
 
 
-async def _created(site: Site, request: ImportRequest, image_id: str) -> Image:
+async def _created(site: Site, request: ImportRequest, stores: Sequence[str], stack: AsyncExitStack) -> tuple[Image, Lease]:
+    """Its record is made, taken and begun with at once. If the request turns out to be bad it is withdrawn in the end."""
     _check_algorithm(request.hash_algo or site.hash_algo)
+    image_id = str(uuid.uuid4()) if request.image_id is None else request.image_id
     container_format = request.container_format or DEFAULT_CONTAINER_FORMAT
-    return await threads.call(
-        site.catalogue.create_image,
-        image_id,
-        name=request.name,
-        disk_format=request.disk_format or (None if container_format == INSPECTED_CONTAINER_FORMAT else UNSEEN_DISK_FORMAT),
-        container_format=container_format,
-        properties=request.properties,
-    )
+    made: list[Image] = []
+
+    def take() -> Lock:
+        image, lock = site.catalogue.create_and_begin(
+            image_id,
+            Task.here(image_id, Operation.IMPORT),
+            stores,
+            name=request.name,
+            disk_format=request.disk_format or (None if container_format == INSPECTED_CONTAINER_FORMAT else UNSEEN_DISK_FORMAT),
+            container_format=container_format,
+            properties=request.properties,
+        )
+        made.append(image)
+        return lock
+
+    async def withdraw(_kind: object, error: BaseException | None, _trace: object) -> None:
+        if made and isinstance(error, InvalidRequest):
+            await threads.call(site.catalogue.withdraw_image, image_id)
+
+    stack.push_async_exit(withdraw)  # after the release
+    lease = await stack.enter_async_context(hold(site.catalogue, take, has_begun=True))
+    return made[0], lease
 
 
 async def _existing(site: Site, image_id: str, request: ImportRequest) -> Image:
@@ -199,12 +222,13 @@ def _decompress(site: Site, request: ImportRequest) -> str:
 
 async def _import(
     site: Site, lease: Lease, image: Image, stores: Sequence[str], request: ImportRequest, observer: Observer | None
-) -> Transferred:
+) -> tuple[Transferred, Image | None]:
+    """And the image as it was recorded in the end, if that was heard."""
     best_effort = not request.all_stores_must_succeed
     disk_format = image.disk_format or request.disk_format
     recorder = CatalogueRecorder(site.catalogue, lease, best_effort=best_effort, disk_format=not image.disk_format)
     async with recorder.operation(stores, importing=True):
-        return await transfer(
+        done = await transfer(
             TransferRequest(
                 image_id=image.image_id,
                 source=request.source,
@@ -225,3 +249,4 @@ async def _import(
             recorder,
             observer,
         )
+    return done, recorder.image

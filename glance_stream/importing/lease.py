@@ -43,6 +43,9 @@ class Lease:
         self._moved_at = self._renewed_at = time.monotonic()
         self._held_until = self._renewed_at + catalogue.lease
         self._lost: LockLost | None = None
+        self._letting_go = asyncio.Lock()
+        self.has_begun = False  # with the lock, and whoever held it has not taken on the outcome yet
+        self.is_released = False  # with the operation's outcome
         self._has_warned = False
         self._cancelled = False  # the operation, because the lease was lost
 
@@ -95,6 +98,13 @@ class Lease:
                 raise
 
     @asynccontextmanager
+    async def letting_go(self) -> AsyncIterator[None]:
+        """Around a record that releases the image: when the block ends well, there is nothing more to renew or to release."""
+        async with self._letting_go:
+            yield
+            self.is_released = True
+
+    @asynccontextmanager
     async def kept(self) -> AsyncIterator[None]:
         """Renew until the end of the block. When the lease is lost, the block is cancelled, and LockLost raised in its place."""
         operation = asyncio.current_task()
@@ -123,7 +133,12 @@ class Lease:
     async def _keep(self, operation: asyncio.Task[Any]) -> None:
         while self._lost is None:
             await asyncio.sleep(min(RENEWAL_SECONDS, self._catalogue.lease / RENEWALS_PER_LEASE))
-            self._lost = await self._renew()
+            lost = await self._renew()
+            if lost is not None:
+                async with self._letting_go:  # it may be that record which the renewal has met
+                    if self.is_released:
+                        return
+            self._lost = lost
         LOG.info("%s", self._lost)  # it is raised, or the next record of the operation fails for it
         if self._phase != ROLLING_BACK:  # a cancellation would only hurry that
             self._cancelled = True
@@ -181,14 +196,16 @@ class Lease:
 
 
 @asynccontextmanager
-async def hold(catalogue: Catalogue, take: Callable[[], Lock]) -> AsyncIterator[Lease]:
+async def hold(catalogue: Catalogue, take: Callable[[], Lock], *, has_begun: bool = False) -> AsyncIterator[Lease]:
     """Hold the image that ``take`` gives the lock of; renewed until the block ends, and then released.
 
+    ``has_begun``: ``take`` has begun the operation too; where nobody takes that on, it ends with the block, as if it had not.
     An operation without a recorded outcome keeps it, for `recover`. Raises what ``take`` raises; LockLost.
     """
     taking = asyncio.ensure_future(threads.call(take))
     cancelled = await threads.to_its_end(taking)
     lease = Lease(catalogue, taking.result().task)
+    lease.has_begun = has_begun
     try:
         if cancelled:
             raise asyncio.CancelledError
@@ -197,11 +214,18 @@ async def hold(catalogue: Catalogue, take: Callable[[], Lock]) -> AsyncIterator[
     finally:
         is_failing = isinstance(sys.exception(), GlanceStreamError)
         try:
-            await threads.to_its_end(threads.call(catalogue.release, lease.task))
+            if not lease.is_released:
+                await threads.to_its_end(threads.call(_release, catalogue, lease))
         except CatalogueUnavailable as error:  # what fails for its sake tells of it
             LOG.log(logging.INFO if is_failing else logging.ERROR, "image %s stays locked: %s", lease.task.image_id, error)
         except GlanceStreamError as error:
             LOG.error("%s", error)
+
+
+def _release(catalogue: Catalogue, lease: Lease) -> None:
+    if lease.has_begun:
+        catalogue.record_failure(lease.task, {})
+    catalogue.release(lease.task)
 
 
 def _position(progress: Progress) -> tuple[object, ...]:

@@ -11,7 +11,7 @@ from glance_stream import threads
 from glance_stream.catalogue import Catalogue
 from glance_stream.errors import CatalogueError, GlanceStreamError, Leftover, LockLost, RecordInDoubt
 from glance_stream.importing.lease import Lease
-from glance_stream.model import Beginning, Location
+from glance_stream.model import Beginning, Image, Location
 from glance_stream.transfer import Recorder, Transferred, Verified
 
 LOG = logging.getLogger(__name__)
@@ -25,7 +25,9 @@ class CatalogueRecorder(Recorder):
     """Records one operation under its task.
 
     All must succeed: locations, hashes and status appear together at the end. Best effort: the image shows each location as its
-    store has it and is active from the first one on (AC3).
+    store has it and is active from the first one on (AC3). A success lets go of the image in the same transaction.
+
+    image: as it was recorded then, if that was heard.
     """
 
     def __init__(self, catalogue: Catalogue, lease: Lease, *, best_effort: bool, disk_format: bool = False) -> None:
@@ -38,15 +40,20 @@ class CatalogueRecorder(Recorder):
         self._undone = True
         self._left = lease.left
         self._traces: dict[str, str] = {}
+        self._pending: set[str] = set()  # stores that have not committed yet
+        self._unrecorded: list[Location] = []  # commits that no record was begun of
+        self._recording = asyncio.Lock()
         self._adopting: set[str] = set()
         self._shown: list[Location] = []
         self._failures: Reasons = {}
         self._leftovers: list[Leftover] = []
+        self.image: Image | None = None
 
     @asynccontextmanager
     async def operation(self, stores: Sequence[str], *, importing: bool) -> AsyncIterator[None]:
         """From `begin` to the outcome: what is raised in between is recorded as a failure, and stays what is raised."""
-        cancelled = await threads.to_its_end(threads.call(self._begin, stores, importing))
+        has_begun, self._lease.has_begun = self._lease.has_begun, False
+        cancelled = not has_begun and await threads.to_its_end(threads.call(self._begin, stores, importing))
         try:
             if cancelled:
                 raise asyncio.CancelledError
@@ -69,13 +76,14 @@ class CatalogueRecorder(Recorder):
         left.claimed = True
         self._undone = False
 
-    async def opened(self, store_id: str, trace: str) -> None:
+    async def opened(self, traces: Mapping[str, str]) -> None:
         self._undone = False
-        self._adopting.discard(store_id)
-        self._traces[store_id] = trace
-        if self._left.traces.get(store_id) == trace:
-            return  # it is on record
-        await threads.call(self._catalogue.opened, self._task, store_id, trace)
+        self._adopting -= traces.keys()
+        self._traces |= traces
+        self._pending, self._unrecorded = set(traces), []
+        recorded = self._left.traces.items()  # of what is gone on with
+        if anew := {store_id: trace for store_id, trace in traces.items() if (store_id, trace) not in recorded}:
+            await threads.call(self._catalogue.opened, self._task, anew)
 
     async def read(self, beginning: Beginning) -> None:
         await threads.call(self._catalogue.read, self._task, beginning)
@@ -107,11 +115,21 @@ class CatalogueRecorder(Recorder):
         )
 
     async def committed(self, location: Location) -> None:
-        await threads.call(self._show if self._best_effort else self._commit, location)
+        """Where all must succeed, at once too, but in one record with those that came while the last record was made.
 
-    def _commit(self, location: Location) -> None:
+        After the last commit the outcome is recorded, which names them all: what is unrecorded until then is what was unrecorded
+        in the moment after that commit anyway.
+        """
+        if self._best_effort:
+            await threads.call(self._show, location)
+            return
+        self._pending.discard(location.store_id)
         if location.store_id not in self._adopting:  # what is in the journal as committed, `recover` deletes
-            self._catalogue.committed(self._task, location)
+            self._unrecorded.append(location)
+        async with self._recording:
+            if self._pending and self._unrecorded:
+                found, self._unrecorded = self._unrecorded, []
+                await threads.call(self._catalogue.committed, self._task, *found)
 
     def _show(self, location: Location) -> None:
         try:
@@ -129,14 +147,17 @@ class CatalogueRecorder(Recorder):
         self._failures = reasons(outcome.failures)
         if outcome.leftovers:  # first: failing after the success was recorded would be too late
             await threads.call(self._catalogue.record_leftovers, self._task.image_id, outcome.leftovers)
-        await threads.call(self._succeed, list(outcome.locations.values()))
+        async with self._lease.letting_go():
+            self.image = await threads.call(self._succeed, list(outcome.locations.values()))
 
-    def _succeed(self, locations: Sequence[Location]) -> None:
+    def _succeed(self, locations: Sequence[Location]) -> Image | None:
+        """The image, unless it could not be heard of that all was recorded."""
         try:
-            self._catalogue.record_success(self._task, locations, self._failures)
+            return self._catalogue.record_success(self._task, locations, self._failures, release=True)
         except CatalogueError as error:
-            if not self._look_up(lambda: not self._catalogue.is_open(self._task), error):
+            if not self._look_up(lambda: self._catalogue.was_released(self._task), error):
                 raise
+            return None
 
     def _look_up(self, is_recorded: Callable[[], bool], doubt: CatalogueError) -> bool:
         """Whether a record whose answer was an error took effect all the same: a connection may be lost after the commit.

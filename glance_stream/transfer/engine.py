@@ -133,8 +133,7 @@ class _Transfer:
         """Every trace is recorded before the first store is touched."""
         request = self._request
         await self._targets.each(lambda target: target.prepare(request.image_id, size_hint, request.thin))
-        for target in self._targets.live:
-            await self._record(self._recorder.opened(target.store_id, target.writer.trace))
+        await self._record(self._recorder.opened({target.store_id: target.writer.trace for target in self._targets.live}))
         await self._targets.each(lambda target: self._open_target(target, size_hint), self._opened)
 
     async def _open_target(self, target: Target, size_hint: int | None) -> None:

@@ -175,10 +175,10 @@ class Recorder:
     call has to come to an end by itself.
     """
 
-    async def opened(self, store_id: str, trace: str) -> None:
-        """A store may from now on hold something of ours, to be removed by ``Store.discard(trace)``. Before the store is touched.
+    async def opened(self, traces: Mapping[str, str]) -> None:
+        """Each of these stores may from now on hold something of ours, to be removed by ``Store.discard(trace)``.
 
-        All stores are told of before the first of them is opened: raising here leaves nothing anywhere.
+        Once, before the first store is touched: raising here leaves nothing anywhere.
         """
 
     async def read(self, beginning: Beginning) -> None:

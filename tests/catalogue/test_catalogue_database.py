@@ -215,7 +215,7 @@ def test_errors_quote_no_values(catalogue: Catalogue, image: Image) -> None:
     with catalogue._database.write() as connection:
         connection.exec_driver_sql("DROP TABLE journal")
     with pytest.raises(CatalogueError) as refused:
-        catalogue.opened(task, "a", "a trace with a secret")
+        catalogue.opened(task, {"a": "a trace with a secret"})
     assert "no such table" in str(refused.value)
     assert "secret" not in f"{refused.value} {refused.value.__cause__}"
 

@@ -127,7 +127,7 @@ class CatalogueMachine(RuleBasedStateMachine):
     def open_and_commit(self, data: st.DataObject) -> None:
         assert self.holder is not None
         store_id = data.draw(st.sampled_from(self.requested))
-        self.catalogue.opened(self.holder, store_id, f"trace of {store_id}")
+        self.catalogue.opened(self.holder, {store_id: f"trace of {store_id}"})
         self.catalogue.committed(self.holder, at(store_id))
 
     @precondition(lambda self: self.began)

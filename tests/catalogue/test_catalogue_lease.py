@@ -59,7 +59,7 @@ def test_the_lease_runs_by_the_databases_clock(catalogue: Catalogue, image: Imag
 
 def test_an_expired_lease_is_taken_over_with_its_journal(catalogue: Catalogue, image: Image, task: Task) -> None:
     catalogue.begin(task, ["a"], importing=True)
-    catalogue.opened(task, "a", "trace of a")
+    catalogue.opened(task, {"a": "trace of a"})
     expire(catalogue, task)
     silent = catalogue.holder(image.image_id)
     assert silent is not None
@@ -82,7 +82,7 @@ def test_who_was_silent_writes_nothing_any_more(catalogue: Catalogue, image: Ima
     writes: list[Callable[[], object]] = [
         lambda: catalogue.renew(task),
         lambda: catalogue.require(task),
-        lambda: catalogue.opened(task, "a", "trace"),
+        lambda: catalogue.opened(task, {"a": "trace"}),
         lambda: catalogue.verified(task, *CONTENT),
         lambda: catalogue.committed(task, at("a")),
         lambda: catalogue.record_success(task, [at("a")]),

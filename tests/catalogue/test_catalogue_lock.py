@@ -26,7 +26,7 @@ url, image_id = sys.argv[1:]
 catalogue = Catalogue(url)
 task = catalogue.acquire(image_id, Task.here(image_id, "import")).task
 catalogue.begin(task, ["a", "b"], importing=True)
-catalogue.opened(task, "a", "trace of a")
+catalogue.opened(task, {"a": "trace of a"})
 print(task.id, flush=True)
 sys.stdin.read()
 """
@@ -134,7 +134,7 @@ def test_only_the_holder_writes(catalogue: Catalogue, image: Image, task: Task) 
     stranger = Task.here(image.image_id, Operation.IMPORT)
     for write in (
         lambda: catalogue.begin(stranger, ["a"], importing=True),
-        lambda: catalogue.opened(stranger, "a", "trace"),
+        lambda: catalogue.opened(stranger, {"a": "trace"}),
         lambda: catalogue.verified(stranger, *CONTENT),
         lambda: catalogue.committed(stranger, at("a")),
         lambda: catalogue.add_location(stranger, at("a"), activate=False),

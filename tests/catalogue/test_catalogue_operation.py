@@ -61,7 +61,7 @@ def test_imports_begin_on_queued_images_and_copies_on_active_ones(catalogue: Cat
 def test_success_shows_everything_at_once(catalogue: Catalogue, image: Image, task: Task) -> None:
     catalogue.begin(task, ["a", "b"], importing=True)
     begun = catalogue.get_image(image.image_id)
-    catalogue.opened(task, "a", "trace a")
+    catalogue.opened(task, {"a": "trace a"})
     catalogue.verified(task, *CONTENT, virtual_size=7)
     catalogue.committed(task, at("a"))
     assert catalogue.get_image(image.image_id) == begun  # nothing shows before the outcome
@@ -229,8 +229,8 @@ def test_a_location_is_removed_by_its_holder(catalogue: Catalogue, imported: Ima
 
 def test_the_journal_tells_what_to_undo(catalogue: Catalogue, image: Image, task: Task) -> None:
     catalogue.begin(task, ["b", "a"], importing=True)
-    catalogue.opened(task, "a", "tmp-1")
-    catalogue.opened(task, "a", "tmp-2")  # a second attempt: both may have left something
+    catalogue.opened(task, {"a": "tmp-1"})
+    catalogue.opened(task, {"a": "tmp-2"})  # a second attempt: both may have left something
     catalogue.verified(task, *CONTENT)
     catalogue.committed(task, at("a"))
     catalogue.add_location(task, at("a"), activate=False)
@@ -253,7 +253,7 @@ def test_stores_outside_the_operation_are_refused(catalogue: Catalogue, task: Ta
     catalogue.begin(task, ["a"], importing=True)
     catalogue.verified(task, *CONTENT)
     for call in (
-        lambda: catalogue.opened(task, "b", "t"),
+        lambda: catalogue.opened(task, {"b": "t"}),
         lambda: catalogue.committed(task, at("b")),
         lambda: catalogue.add_location(task, at("b"), activate=False),
         lambda: catalogue.record_success(task, [at("a")], FULL),

@@ -21,8 +21,8 @@ def begin_again(catalogue: Catalogue, task: Task, stores: list[str], left: dict[
 
 def test_one_operation_ends_and_the_next_begins(catalogue: Catalogue, image: Image, task: Task) -> None:
     catalogue.begin(task, ["a", "b"], importing=True)
-    catalogue.opened(task, "a", "trace a")
-    catalogue.opened(task, "b", "trace b")
+    catalogue.opened(task, {"a": "trace a"})
+    catalogue.opened(task, {"b": "trace b"})
     begin_again(catalogue, task, ["b", "c"], {"b": "trace b"})
     properties = catalogue.get_image(image.image_id).properties
     assert (properties[IMPORTING_TO_STORES], properties[FAILED_IMPORT]) == ("b,c", "a")
@@ -40,7 +40,7 @@ def test_one_operation_ends_and_the_next_begins(catalogue: Catalogue, image: Ima
 
 def test_what_can_not_begin_has_ended_nothing(catalogue: Catalogue, image: Image, task: Task) -> None:
     catalogue.begin(task, ["a", "b"], importing=True)
-    catalogue.opened(task, "b", "trace b")
+    catalogue.opened(task, {"b": "trace b"})
     (before,) = catalogue.interrupted()
     for stores, left in (([], {}), (["c"], {"b": "trace b"})):
         with pytest.raises(InvalidRequest):
@@ -65,7 +65,7 @@ def test_what_was_read_of_the_source(catalogue: Catalogue, image: Image, task: T
         read = Beginning(READ.name, READ.size, READ.validator, Fingerprints(4 << 20, part))
         catalogue.read(task, read)
         assert catalogue.beginning(task) == read
-    catalogue.opened(task, "b", "trace b")
+    catalogue.opened(task, {"b": "trace b"})
     begin_again(catalogue, task, ["b"], {"b": "trace b"})
     assert catalogue.beginning(task) is None
 

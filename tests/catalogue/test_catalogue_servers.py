@@ -317,7 +317,7 @@ with Catalogue(url) as catalogue:
         alone = os.open(Path(directory, image_id), os.O_CREAT | os.O_EXCL)  # two holders: the second fails
         os.close(alone)
         catalogue.begin(task, ["a", "b"], importing=True)
-        catalogue.opened(task, "a", task.id)
+        catalogue.opened(task, {"a": task.id})
         catalogue.renew(task, "so far")
         before = int(catalogue.get_image(image_id).properties["count"])
         catalogue.update_properties(image_id, {"count": str(before + 1)})

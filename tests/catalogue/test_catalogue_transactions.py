@@ -78,7 +78,7 @@ def test_text_that_is_not_unicode_is_refused(catalogue: Catalogue, image: Image)
     task = catalogue.acquire(image.image_id, Task.here(image.image_id, Operation.IMPORT)).task
     catalogue.begin(task, ["a"], importing=True)
     with pytest.raises(InvalidRequest, match="can't be stored"):
-        catalogue.opened(task, "a", "/srv/\udcff")
+        catalogue.opened(task, {"a": "/srv/\udcff"})
     with pytest.raises(InvalidRequest, match="can't be stored"):
         catalogue.verified(task, 1 << 64, *CONTENT[1:])
     catalogue.record_failure(task, {"a": ("StoreError", "/srv/\udcff\0")})

@@ -31,9 +31,10 @@ class FaultyRecorder(Recorder):
                 await self.script[step].strike()
         self.events.append(steps[0])
 
-    async def opened(self, store_id: str, trace: str) -> None:
-        await self._strike("opened", f"opened:{store_id}")
-        self.traces[store_id] = trace
+    async def opened(self, traces: Mapping[str, str]) -> None:
+        for store_id, trace in traces.items():
+            await self._strike("opened", f"opened:{store_id}")
+            self.traces[store_id] = trace
 
     async def adopting(self, store_id: str) -> None:
         await self._strike("adopting", f"adopting:{store_id}")

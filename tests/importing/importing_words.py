@@ -59,6 +59,7 @@ def sha512(data: bytes) -> str:
 
 WRITES = (
     "create_image",
+    "create_and_begin",
     "delete_image",
     "update_properties",
     "resolve_location",

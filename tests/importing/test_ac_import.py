@@ -125,7 +125,8 @@ def test_ac3_all_must_succeed_is_never_active_before_the_last_commit(open_site: 
     writes = [write for write, _ in house.catalogue.history]
     states = [images[before.image_id].status for _, images in house.catalogue.history]
     first_active = states.index(Status.ACTIVE)
-    assert writes[:first_active].count("committed") == 3
+    assert writes[:first_active].count("committed") <= 2  # the last commit goes with the outcome
+    assert writes[first_active] == "record_success"
 
 
 def test_ac3_best_effort_is_active_with_the_first_commit_and_stays(open_site: OpenSite, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from importing_words import House, content, run
 
-from glance_stream.errors import CatalogueUnavailable
+from glance_stream.errors import CatalogueError, CatalogueUnavailable
 from glance_stream.importing import copy_image, delete_from_store
 from glance_stream.model import Image, Status
 
@@ -16,9 +16,9 @@ DATA = content()
 
 @pytest.fixture
 def goes_away(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No image can be read any more once a lock has been released."""
+    """No image can be read any more once a lock has been released, and what that answered is lost."""
     catalogue = house.site.catalogue
-    release, get_image = catalogue.release, catalogue.get_image
+    release, record_success, get_image = catalogue.release, catalogue.record_success, catalogue.get_image
     released = False
 
     def released_by(*given: Any) -> None:
@@ -26,12 +26,19 @@ def goes_away(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
         release(*given)
         released = True
 
+    def succeeded(*given: Any, **named: Any) -> Image:
+        nonlocal released
+        record_success(*given, **named)
+        released = True
+        raise CatalogueError("the answer is lost")
+
     def unless_released(*given: Any) -> Image:
         if released:
             raise CatalogueUnavailable("the server is gone")
         return get_image(*given)
 
     monkeypatch.setattr(catalogue, "release", released_by)
+    monkeypatch.setattr(catalogue, "record_success", succeeded)
     monkeypatch.setattr(catalogue, "get_image", unless_released)
 
 

@@ -41,7 +41,7 @@ def lose(house: House, monkeypatch: pytest.MonkeyPatch, name: str, *, before: bo
         return maybe
 
     monkeypatch.setattr(catalogue, name, operation)
-    for reader in ("is_shown", "is_open"):
+    for reader in ("is_shown", "is_open", "was_released"):
         monkeypatch.setattr(catalogue, reader, failing(getattr(catalogue, reader)))
 
 
