@@ -129,7 +129,7 @@ def test_an_import_that_was_killed_is_recovered(site: Site) -> None:
 
 # Recording steps, shared out among the servers.
 STEPS = [
-    ("mariadb", "begin", "after"),
+    ("mariadb", "create_and_begin", "after"),
     ("postgresql", "opened", "after"),
     ("mariadb", "verified", "after"),
     ("postgresql", "committed", "before"),

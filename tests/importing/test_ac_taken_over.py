@@ -53,13 +53,13 @@ def expire(host: Host, image_id: str) -> None:
     host.catalogue.renew(holder, idle=host.catalogue.lease + 1)
 
 
-def test_a_record_that_another_has_used_meanwhile_is_not_withdrawn(
+def test_a_record_that_another_has_made_meanwhile_is_not_withdrawn(
     hosts: tuple[Host, Host], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Both were given the same new id; the one that made the record comes second."""
+    """Both were given the same new id, and both have seen that it has no record."""
     late, quick = hosts
     image_id = str(uuid.uuid4())
-    before(late, monkeypatch, "acquire", lambda: quick.import_(DATA, image_id=image_id, stores=["a"]))
+    before(late, monkeypatch, "create_and_begin", lambda: quick.import_(DATA, image_id=image_id, stores=["a"]))
     with pytest.raises(InvalidRequest, match="active"):
         late.import_(DATA, image_id=image_id, disk_format="raw", stores=["b"])
     assert_holds(quick, image_id, DATA, "a")

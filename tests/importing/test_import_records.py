@@ -15,7 +15,7 @@ from sqlalchemy import event
 
 from glance_stream.catalogue import Operation, Task
 from glance_stream.errors import CatalogueError, LockLost, SourceError
-from glance_stream.importing import ImportRequest, import_image, recover
+from glance_stream.importing import ImportRequest, import_image, lease, recover
 from glance_stream.importing.lease import Lease
 from glance_stream.importing.recording import CatalogueRecorder
 from glance_stream.model import Location, Status
@@ -123,11 +123,38 @@ def test_an_import_that_was_begun_at_its_creation_ends_with_it(house: House) -> 
     assert_settled(house, image.image_id, "")
 
 
+def test_a_cancellation_while_the_image_is_created(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes effect once the image is there, which is then queued and free."""
+    entered, go, create = threading.Event(), threading.Event(), house.catalogue.create_and_begin
+
+    def slow(*given: Any, **named: Any) -> Any:
+        entered.set()
+        assert go.wait(10)
+        return create(*given, **named)
+
+    monkeypatch.setattr(house.catalogue, "create_and_begin", slow)
+
+    async def cancelled() -> None:
+        importing = asyncio.ensure_future(import_image(house.site, ImportRequest(house.source(DATA), all_stores=True)))
+        await until(entered)
+        importing.cancel()
+        await asyncio.sleep(0)
+        go.set()
+        with pytest.raises(asyncio.CancelledError):
+            await importing
+
+    run(cancelled())
+    [image] = house.catalogue.list_images()
+    assert image.status is Status.QUEUED
+    assert house.files() == []
+    assert_settled(house, image.image_id, "")
+
+
 def test_a_renewal_that_meets_the_release_is_no_loss(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """The image is let go of with the outcome; a renewal that comes before that is heard of finds no task any more."""
     catalogue = house.catalogue
     succeed, renew, refused = catalogue.record_success, catalogue.renew, threading.Event()
-    monkeypatch.setattr(catalogue, "lease", 0.4)
+    monkeypatch.setattr(lease, "RENEWAL_SECONDS", 0.02)
 
     def slow(*given: Any, **named: Any) -> Any:
         done = succeed(*given, **named)
@@ -154,11 +181,11 @@ def test_a_release_that_failed_is_lost_with_the_lock(house: House) -> None:
     task = house.catalogue.acquire(image.image_id, Task.here(image.image_id, Operation.IMPORT)).task
 
     async def meet() -> None:
-        lease = Lease(house.catalogue, task)
+        hold = Lease(house.catalogue, task)
         with pytest.raises(CatalogueError):
-            async with lease.letting_go():
+            async with hold.letting_go():
                 raise CatalogueError("away")
-        assert not lease.is_released
+        assert not hold.is_released
 
     run(meet())
     house.catalogue.release(task)
