@@ -140,6 +140,12 @@ def test_without_the_records_rate_there_is_no_target() -> None:
     assert small.rate(rows(row("small-import-memory", images_per_second=400)), None) is None
 
 
+def test_what_the_disk_costs_is_told_apart() -> None:
+    found = rows(row("small-import-memory", images_per_second=500), row("small-import-disk", "variant", images_per_second=200))
+    assert small.disk_cost(found) == ["The disk and its fsync cost, ms an image: whole imports 3.00."]
+    assert small.disk_cost({}) == []
+
+
 def test_a_short_run_takes_fewer_images(ground: Ground) -> None:
     assert small.count_of(ground) == 8
     assert small.count_of(ground.sized(1 << 40)) == small.MOST
