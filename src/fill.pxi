@@ -5,7 +5,8 @@ cdef class Filling:
 
     The zero scan and the fingerprint of a slot take about a quarter of the time that a page cache needs to give it: they are done
     while the next slot is read. Slots are published in order and whole, as with one thread. The helper thread knows nothing of
-    Python, waits for nothing but the reader, and has ended when ``run`` returns.
+    Python, waits for nothing but the reader, and has ended when ``run`` returns. On a busy machine it may get no core for
+    milliseconds, in which the ring would be full: then the reader looks at slots too.
     """
     cdef Ring ring
     cdef int fd
@@ -14,11 +15,13 @@ cdef class Filling:
     cdef bint regular
     cdef bint dontcache
     cdef bint helped            # the helper thread runs
-    cdef int64_t read           # slots read and not yet published by this thread, guarded by the ring's mutex
-    cdef bint ended             # no more will be, guarded by the same
-    cdef int failure            # of publishing
     cdef pthread_t helper
     cdef pthread_cond_t changed  # the helper waits here
+    # Guarded by the ring's mutex:
+    cdef int64_t read           # slots read
+    cdef int64_t claimed        # slots that one of the two threads looks at or has looked at
+    cdef bint ended             # no more will be read
+    cdef int failure            # of publishing
 
     cdef int run(self) noexcept nogil:
         """Publish prefix and fd to the end: 0, STOPPED, or an errno."""
@@ -31,8 +34,9 @@ cdef class Filling:
         if self.helped:
             pthread_mutex_lock(&self.ring.mutex)
             self.ended = True
-            pthread_cond_signal(&self.changed)
             pthread_mutex_unlock(&self.ring.mutex)
+            pthread_cond_signal(&self.changed)
+            self._look_at_all(0)
             pthread_join(self.helper, NULL)
         pthread_cond_destroy(&self.changed)
         return self.failure if self.failure else failure
@@ -40,7 +44,6 @@ cdef class Filling:
     cdef int _read_all(self) noexcept nogil:
         cdef int64_t number = self.ring.head
         cdef ssize_t have = self.ring.slot_size
-        self.read = number
         while have == self.ring.slot_size:
             if self.ring._wait_free(number) == STOPPED:
                 return STOPPED
@@ -92,32 +95,55 @@ cdef class Filling:
         """Have the slot published: by the helper, or here while there is none. What fails there fails the ring."""
         self.ring._slot(number).length = length
         if not self.helped and length == <size_t>self.ring.slot_size:
-            self.helped = not gs_start_thread(&self.helper, <gs_thread_main><void *>_publish_beside, <void *>self)
+            self.read = self.claimed = number
+            self.helped = not gs_start_thread(&self.helper, <gs_thread_main><void *>_help, <void *>self)
         if not self.helped:
-            self._publish()
+            self._note(self.ring._publish())
             return
         pthread_mutex_lock(&self.ring.mutex)
         self.read = number + 1
         pthread_mutex_unlock(&self.ring.mutex)
         pthread_cond_signal(&self.changed)
+        self._look_at_all(1)
 
-    cdef void _publish(self) noexcept nogil:
-        self.failure = self.ring._publish()
-        if self.failure:
-            self.ring._end(FAILED)
+    cdef void _look_at_all(self, int64_t but) noexcept nogil:
+        """All slots that nobody looks at, but for some that are left to the helper."""
+        cdef int64_t number = self._claim(but)
+        cdef int failure
+        while number >= 0:
+            failure = self.ring._look_at(number)
+            self._note(failure if failure else self.ring._hand_over(number))
+            number = self._claim(but)
+
+    cdef int64_t _claim(self, int64_t but) noexcept nogil:
+        """The next slot to look at; -1 where there is none, and once the ring has failed."""
+        cdef int64_t number = -1
+        pthread_mutex_lock(&self.ring.mutex)
+        if self.read - self.claimed > but and self.ring.state != FAILED:
+            number = self.claimed
+            self.claimed += 1
+        pthread_mutex_unlock(&self.ring.mutex)
+        return number
 
     cdef bint _await_slot(self) noexcept nogil:
-        """Whether there is one to publish; not once the ring has failed."""
+        """Whether there will be one more."""
         pthread_mutex_lock(&self.ring.mutex)
-        while self.ring.head == self.read and not self.ended:
+        while self.read == self.claimed and not self.ended:
             pthread_cond_wait(&self.changed, &self.ring.mutex)
-        cdef bint more = self.ring.head < self.read and self.ring.state != FAILED
+        cdef bint more = self.read > self.claimed and self.ring.state != FAILED
         pthread_mutex_unlock(&self.ring.mutex)
         return more
 
+    cdef void _note(self, int failure) noexcept nogil:
+        if failure:
+            pthread_mutex_lock(&self.ring.mutex)
+            self.failure = failure
+            pthread_mutex_unlock(&self.ring.mutex)
+            self.ring._end(FAILED)
 
-cdef void *_publish_beside(Filling filling) noexcept nogil:
+
+cdef void *_help(Filling filling) noexcept nogil:
     """The helper thread."""
     while filling._await_slot():
-        filling._publish()
+        filling._look_at_all(0)
     return NULL

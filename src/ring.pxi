@@ -19,6 +19,7 @@ cdef struct Head:
     uint8_t *start
     int64_t offset
     size_t length
+    bint looked_at       # and not published yet
     bint zero
     uint8_t fingerprint[FINGERPRINT_SIZE]
 
@@ -372,19 +373,31 @@ cdef class Ring:
         return got
 
     cdef int _publish(self) noexcept nogil:
-        """Scan the next slot and hand it over; 0, or ENOMEM."""
-        cdef Head *head = self._slot(self.head)
-        head.offset = self.bytes_published
+        """Look at the next slot and hand it over; 0, or ENOMEM."""
+        cdef int64_t number = self.head
+        cdef int failure = self._look_at(number)
+        return failure if failure else self._hand_over(number)
+
+    cdef int _look_at(self, int64_t number) noexcept nogil:
+        cdef Head *head = self._slot(number)
         head.zero = _is_zero(head.start, head.length)
-        cdef int failure = self._fingerprint(head.start, head.length, head.fingerprint)
-        if failure:
-            return failure
+        return self._fingerprint(head.start, head.length, head.fingerprint)
+
+    cdef int _hand_over(self, int64_t number) noexcept nogil:
+        """Publish the slot once all before it are, and after it those that have waited for it; 0, or ENOMEM."""
+        cdef int failure = 0
+        cdef Head *head
         pthread_mutex_lock(&self.mutex)
-        failure = self._note(head.fingerprint)
-        if not failure:
-            self.head += 1
-            self.bytes_published += head.length
-            self.short_seen = head.length < <size_t>self.slot_size
+        self._slot(number).looked_at = True
+        while not failure and self._slot(self.head).looked_at:
+            head = self._slot(self.head)
+            head.looked_at = False
+            head.offset = self.bytes_published
+            failure = self._note(head.fingerprint)
+            if not failure:
+                self.head += 1
+                self.bytes_published += head.length
+                self.short_seen = head.length < <size_t>self.slot_size
         pthread_mutex_unlock(&self.mutex)
         pthread_cond_broadcast(&self.published)  # unlocked: who wakes up finds the mutex free
         pthread_cond_signal(&self.freed)  # without a live lane the slot is free at once
