@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import Sequence
 from functools import partial
@@ -42,6 +43,5 @@ async def _record(recorder: CatalogueRecorder, site: Site, image_id: str, size: 
     for store_id in locations:
         await recorder.flushed(store_id)
     await recorder.verified(verified)
-    for location in locations.values():
-        await recorder.committed(location)
+    await asyncio.gather(*map(recorder.committed, locations.values()))  # as stores do that are equally fast
     await recorder.finished(Transferred(verified, locations, {}))
