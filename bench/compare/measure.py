@@ -55,7 +55,7 @@ def _start(answer: Path, said: IO[bytes]) -> subprocess.Popen[bytes]:
     """With our module path, so that what was pickled here is found there; but not for what it starts, which may be of another
     environment."""
     program = f"import sys; sys.path[:] = {sys.path!r}; from compare.child import main; main()"
-    command = [sys.executable, "-c", program]
+    command = [sys.executable, "-u", "-c", program]  # unbuffered: what it said comes in the order in which it said it
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=said, stderr=subprocess.STDOUT, start_new_session=True)
 
 
