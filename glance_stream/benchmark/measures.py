@@ -136,6 +136,12 @@ def sync_all(fds: Sequence[int]) -> None:
     together([partial(os.fsync, fd) for fd in fds], lambda: None)
 
 
+def sync_files(paths: Sequence[Path]) -> None:
+    """The same for files that others wrote."""
+    with ExitStack() as stack:
+        sync_all([stack.enter_context(descriptor(path, os.O_RDONLY)) for path in paths])
+
+
 def together(jobs: Sequence[Callable[[], None]], stop: Callable[[], None]) -> None:
     """Run jobs at once. The first failure, or Ctrl-C, stops the rest and is raised when all have ended."""
     futures: list[Future[None]] = [THREADS.submit(job) for job in jobs]

@@ -6,7 +6,6 @@ compared with the pass. The commands are started without a shell, which costs th
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -16,7 +15,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import IO
 
-from glance_stream.benchmark.measures import Bench, Part, descriptor, require_size, sync_all
+from glance_stream.benchmark.measures import Bench, Part, require_size, sync_files
 from glance_stream.benchmark.stopwatch import Sample, Stopwatch
 from glance_stream.errors import GlanceStreamError
 
@@ -46,7 +45,7 @@ def _part(key: str, command: Sequence[str]) -> Part:
         watch = Stopwatch()
         digest = tee(bench.source, paths, command)
         cached = watch.read()
-        _sync(paths)
+        sync_files(paths)
         durable = watch.read()
         bench.agree(digest)
         for path in paths:
@@ -98,8 +97,3 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.stdout.close()
     process.kill()
     process.wait()
-
-
-def _sync(paths: Sequence[Path]) -> None:
-    with ExitStack() as stack:
-        sync_all([stack.enter_context(descriptor(path, os.O_RDONLY)) for path in paths])

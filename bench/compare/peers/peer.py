@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import resource
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -16,7 +15,7 @@ from compare.cached import DURABLE, with_early
 from compare.ground import Ground
 from compare.job import Job, Watch, require
 from compare.result import Sample
-from glance_stream.benchmark.measures import descriptor, sync_all
+from glance_stream.benchmark.measures import sync_files
 from glance_stream.benchmark.peak import peak_bytes
 
 SOURCE = "random"
@@ -55,7 +54,7 @@ def run(ground: Ground, ready: Ready) -> Sample:
         watch = Watch()
         copied = copy()
         cached = watch.read()
-        _sync(copied.files)
+        sync_files(copied.files)
         durable = watch.read()
     require([path.stat().st_size for path in copied.files], [size] * STORES, "sizes")
     for algorithm, found in copied.digests.items():
@@ -76,8 +75,3 @@ def _largest_process() -> int:
 
 def targets(ground: Ground, name: str = "copy") -> list[Path]:
     return [store / name for store in ground.stores(STORES)]
-
-
-def _sync(paths: Sequence[Path]) -> None:
-    with ExitStack() as stack:
-        sync_all([stack.enter_context(descriptor(path, os.O_RDONLY)) for path in paths])
