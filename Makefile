@@ -49,7 +49,7 @@ crash: $(STAMP) ## kill, interrupt and cut the power at random points, recover, 
 bench: clean build ## the benchmark suites on a clean release build (bench/README.md)
 	$(BIN)/python -m pytest bench --benchmark-enable --benchmark-only $(ARGS)
 
-compare: clean build ## the pass beside its parts and its peers, on a clean release build (20 minutes; report in build/compare)
+compare: clean build ## the pass beside its parts and its peers, on a clean release build (17 minutes; report in build/compare)
 	PYTHONPATH=bench $(BIN)/python -m compare run $(ARGS)
 
 dist: $(STAMP)  ## sdist, the wheel built from it, and both looked into and tried in an empty environment

@@ -28,7 +28,7 @@ from glance_stream.units import parse_size
 ABOUT = """Measure the pass beside what its parts take alone and beside other programs, on the same bytes, in alternating rounds.
 
 \b
-  python -m compare run                        2 GiB, 5 rounds, about 20 minutes on 2 cores
+  python -m compare run                        2 GiB, 5 rounds, about 17 minutes on 2 cores
   python -m compare run --size 256MiB --rounds 3 --only raw3
   python -m compare list                       what there is to measure
   python -m compare report build/compare/result.json
